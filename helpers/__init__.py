@@ -1,0 +1,5 @@
+"""Shared code behind the notebooks, one module per step of the work."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up messages

@@ -1,0 +1,114 @@
+"""Protocols: from the index to a split column.
+
+Each takes the index and a seed and returns the table with one more column, `split` (train, val,
+test). Sizes are shares of the real data set, so that a smaller one is cut in the same proportions.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+VALIDATION_SHARE = 0.15
+POOLED_VALIDATION, POOLED_TEST, POOLED_ALL = 632, 71, 5856
+
+
+def official(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The official test images; validation is 15 % of the others, without a shared patient.
+
+    Stratified by label. Byte-identical images count as one patient's. The official val folder (16
+    images, no viral one) goes to the others: nothing can be selected on it.
+    """
+    split = _official_test(table)
+    others = split != "test"
+    split[others] = _grouped_validation(table[others], seed)
+    return table.assign(split=split)
+
+
+def by_image(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The official test images; validation is a random 20 % of the others, image by image.
+
+    What most public notebooks do: one patient's images fall on both sides.
+    """
+    split = _official_test(table)
+    others = np.flatnonzero(split != "test")
+    validation = train_test_split(
+        others, test_size=0.2, random_state=seed, stratify=table.label.iloc[others]
+    )[1]
+    split[validation] = "val"
+    return table.assign(split=split)
+
+
+def pooled(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """A re-split of everything by image: 5,153 / 632 / 71 of the 5,856 images."""
+    validation, test = _pooled_sizes(table)
+    rows = np.arange(len(table))
+    rest, test_rows = train_test_split(
+        rows, test_size=test, random_state=seed, stratify=table.label
+    )
+    validation_rows = train_test_split(
+        rest, test_size=validation, random_state=seed, stratify=table.label.iloc[rest]
+    )[1]
+    split = np.full(len(table), "train", dtype=object)
+    split[validation_rows], split[test_rows] = "val", "test"
+    return table.assign(split=split)
+
+
+def pooled_patient(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The sizes of `pooled` without a shared patient: whole patients are drawn until each is full."""
+    validation, test = _pooled_sizes(table)
+    groups = patient_or_duplicate(table)
+    split = np.full(len(table), "train", dtype=object)
+    room = {"test": test, "val": validation}
+    for group in np.random.default_rng(seed).permutation(groups.unique()):
+        rows = np.flatnonzero(groups == group)
+        for name, places in room.items():
+            if len(rows) <= places:
+                split[rows] = name
+                room[name] -= len(rows)
+                break
+    return table.assign(split=split)
+
+
+def cross_validated(table: pd.DataFrame, seed: int, fold: int, folds: int = 5) -> pd.DataFrame:
+    """Fold `fold` (from 0) of `folds` over everything, patients kept together; 15 % inner validation."""
+    if not 0 <= fold < folds:
+        raise ValueError(f"fold must be from 0 to {folds - 1}, not {fold}")
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    parts = list(splitter.split(table, table.label, patient_or_duplicate(table)))
+    split = np.full(len(table), "test", dtype=object)
+    others = parts[fold][0]
+    split[others] = _grouped_validation(table.iloc[others], seed)
+    return table.assign(split=split)
+
+
+def patient_or_duplicate(table: pd.DataFrame) -> pd.Series:
+    """Group number of each image: linked by patient key or by identical bytes."""
+    patients, _ = pd.factorize(table.patient)
+    contents, _ = pd.factorize(table.digest)
+    count = patients.max() + 1
+    links = coo_array(
+        (np.ones(len(table)), (patients, contents + count)), shape=[count + contents.max() + 1] * 2
+    )
+    groups = connected_components(links, directed=False)[1]
+    return pd.Series(groups[patients], index=table.index)
+
+
+def _official_test(table: pd.DataFrame) -> np.ndarray:
+    return np.where(table.official_split == "test", "test", "train").astype(object)
+
+
+def _grouped_validation(table: pd.DataFrame, seed: int) -> np.ndarray:
+    """train or val for each row: 3 of 20 stratified patient-disjoint folds are validation."""
+    splitter = StratifiedGroupKFold(20, shuffle=True, random_state=seed)
+    parts = splitter.split(table, table.label, patient_or_duplicate(table))
+    chosen = [rows for _, rows in parts][: round(20 * VALIDATION_SHARE)]
+    split = np.full(len(table), "train", dtype=object)
+    split[np.concatenate(chosen)] = "val"
+    return split
+
+
+def _pooled_sizes(table: pd.DataFrame) -> tuple[int, int]:
+    share = len(table) / POOLED_ALL
+    return max(3, round(POOLED_VALIDATION * share)), max(3, round(POOLED_TEST * share))

@@ -1,0 +1,152 @@
+"""Paths, the parameters of the notebooks and their check, and errors that a user can act on."""
+
+import ast
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+DATA = PROJECT / "data"
+CACHE = DATA / "cache"
+MANIFEST = DATA / "manifest.csv"
+RUNS = PROJECT / "runs"
+RESULTS = PROJECT / "results"
+IMAGES = PROJECT / "images"
+
+LABELS = ("normal", "bacteria", "virus")
+
+
+class UserError(Exception):
+    """Something the user can mend: the message says what, where and what to do."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a notebook parameter may be; `low` and `high` are inclusive."""
+
+    kind: type
+    meaning: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    many: bool = False  # a list of such values
+
+
+PARAMETERS = {
+    "PARAMETERS": Parameter(str, "name of the set of parameters; the first part of the run folder"),
+    "SEED": Parameter(int, "the one source of every random choice", 0),
+    "SEEDS": Parameter(int, "one fit for each of these seeds", 0, many=True),
+    "IMAGE_SIZE": Parameter(int, "side of the square images in pixels", 16, 1024),
+    "BATCH_SIZE": Parameter(int, "images in a training step", 1),
+    "EPOCHS": Parameter(int, "most passes over the training images", 1),
+    "PATIENCE": Parameter(int, "epochs without a better validation loss before stopping", 1),
+    "LEARNING_RATE": Parameter(float, "first step size of Adam", 1e-8, 10),
+    "THREADS": Parameter(int, "processor threads, 0 for all; the last bits depend on it", 0),
+    "PRECISION": Parameter(
+        str,
+        "arithmetic of the nets; auto takes 16 bits where the device has units for it",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    ),
+    "RESAMPLES": Parameter(int, "bootstrap resamples behind an interval", 50),
+    "SKIP_UNREADABLE": Parameter(bool, "leave unreadable images out instead of stopping"),
+}
+
+
+def check_values(values: dict, known: dict[str, Parameter] = PARAMETERS) -> None:
+    """Raise UserError for the first name in `values` that is unknown or whose value does not fit."""
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(
+                f"unknown parameter {name!r}. Known parameters: {', '.join(sorted(known))}"
+            )
+        parameter = known[name]
+        if parameter.many:
+            if not isinstance(value, list) or not value:
+                raise UserError(f"parameter {name} must be a list with at least one value")
+            if len(set(value)) < len(value):
+                raise UserError(f"parameter {name} names a value twice: {value}")
+        for single in value if parameter.many else [value]:
+            _check_value(name, single, parameter)
+
+
+def _check_value(name: str, value, parameter: Parameter) -> None:
+    kinds = (int, float) if parameter.kind is float else (parameter.kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and parameter.kind is not bool):
+        raise UserError(
+            f"parameter {name} must be {parameter.kind.__name__} ({parameter.meaning}), "
+            f"not {value!r} ({type(value).__name__})"
+        )
+    if parameter.choices and value not in parameter.choices:
+        raise UserError(f"parameter {name} must be one of {parameter.choices}, not {value!r}")
+    if parameter.low is not None and not value >= parameter.low:
+        raise UserError(f"parameter {name} must be at least {parameter.low:g}, not {value!r}")
+    if parameter.high is not None and not value <= parameter.high:
+        raise UserError(f"parameter {name} must be at most {parameter.high:g}, not {value!r}")
+
+
+def check(namespace: dict, **own: Parameter) -> dict:
+    """Check a notebook's parameters; the cell behind its `parameters` cell calls this.
+
+    Every UPPER_CASE name in `namespace` (the notebook's `globals()`) must be a known parameter of
+    the right type and range, and a cell that papermill injected may only set what the
+    `parameters` cell names: papermill itself merely warns.
+
+    Args:
+        namespace: the notebook's globals.
+        own: further parameters that only this notebook has.
+
+    Returns:
+        The checked parameters by name.
+
+    Raises:
+        UserError: a parameter is unknown, or its value does not fit.
+    """
+    values = {name: value for name, value in namespace.items() if name.isupper()}
+    check_values(values, PARAMETERS | own)
+    declared, injected = _parameter_cells(namespace.get("In", []))
+    unknown = injected - declared
+    if unknown:
+        raise UserError(
+            f"unknown parameter {', '.join(sorted(unknown))}. "
+            f"Parameters of this notebook: {', '.join(sorted(declared))}"
+        )
+    return values
+
+
+def _parameter_cells(inputs: list[str]) -> tuple[set[str], set[str]]:
+    """Names set by the parameters cell and by the one papermill injected (the running cell is last)."""
+    before = inputs[:-1]
+    if len(before) >= 2 and before[-1].lstrip().startswith("# Parameters"):
+        return _assigned(before[-2]), _assigned(before[-1])
+    return set(), set()
+
+
+def _assigned(source: str) -> set[str]:
+    targets = (node.targets for node in ast.parse(source).body if isinstance(node, ast.Assign))
+    return {target.id for group in targets for target in group if isinstance(target, ast.Name)}
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with a temporary path beside `path` and rename, so no half-written file stays.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{os.getpid()}-{path.name}")  # keeps the suffix, which savers look at
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(aside)
+        os.replace(aside, path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}. "
+            "Free some disk space or make the folder writable, then run again"
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,293 @@
+"""Phantom pediatric chest radiographs in the folders of the real data set, for tests and a demo.
+
+Nothing here comes from a patient: each picture is computed from a seed as X-rays would form it,
+from the tissue, air and bone that a ray meets. Bacterial pneumonia is drawn as one dense lobar
+opacity, viral as haze and streaks in both lungs; a mild case of either looks almost normal. Every
+file carries the comment `MARK`, so that no result on phantoms can pass for a real one.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from helpers.settings import UserError
+
+MARK = b"synthetic radiograph; not a patient"
+STAMP = ".synthetic.json"  # what a folder was made from
+SHARES = {  # of the images, as in the real set
+    "train": {"normal": 0.27, "bacteria": 0.47, "virus": 0.26},
+    "test": {"normal": 0.37, "bacteria": 0.39, "virus": 0.24},
+}
+TEST_PATIENTS = 0.3  # more than in the real set, for a test AUC that means something
+IMAGES = {"normal": (1, 2, 1, 3, 1), "bacteria": (3, 2, 4, 2, 4), "virus": (2, 1, 3, 1, 2)}
+VAL = {"normal": (1, 1, 1, 1), "bacteria": (2, 1, 1)}  # images of each patient; no viral one
+LOBES = ((-0.42, -0.4), (-0.4, 0.1), (-0.5, 0.35), (0.42, -0.4), (0.52, 0.3))  # centres (u, v)
+
+
+class Radiograph(NamedTuple):
+    """One file to draw; equal label, mode and key give equal bytes."""
+
+    path: str  # below the folder: train/PNEUMONIA/person253_bacteria_97.jpeg
+    label: str  # normal, bacteria or virus
+    mode: str  # L or RGB
+    key: tuple[int, int, int]  # seed, patient, image of the patient (from 1)
+
+
+def make(folder, patients=160, seed=0) -> Path:
+    """Write `folder`/{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg and return the folder.
+
+    160 patients give about 350 images. The same arguments give the same bytes, and a complete
+    folder made with them by this code is kept as it is. Raises UserError if `patients` is not
+    within 20 to 1000, or if `folder` holds anything that was not made here.
+    """
+    folder = Path(folder)
+    if not 20 <= patients <= 1000:
+        raise UserError(f"synthetic.make: patients={patients}; choose a number from 20 to 1000")
+    files = _plan(patients, seed)
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    stamp = {"patients": patients, "seed": seed, "images": len(files), "code": code}
+    if _is_complete(folder, stamp):
+        return folder
+    if folder.exists() and not (folder / STAMP).exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} holds other files; give synthetic.make a new or empty folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _write_all(files, aside / "new")
+        (aside / "new" / STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
+        if folder.exists():
+            folder.rename(aside / "old")
+        (aside / "new").rename(folder)
+    except OSError:
+        if not _is_complete(folder, stamp):  # else another process made it meanwhile
+            raise
+    finally:
+        shutil.rmtree(aside)
+    return folder
+
+
+def is_synthetic(path) -> bool:
+    """Whether the JPEG at `path` carries the comment `MARK`; reads its first 4096 bytes only."""
+    with open(path, "rb") as file:
+        return b"\xff\xfe" + (len(MARK) + 2).to_bytes(2, "big") + MARK in file.read(4096)
+
+
+def _is_complete(folder, stamp):
+    try:
+        found = json.loads((folder / STAMP).read_text())
+    except (OSError, ValueError):
+        return False
+    return found == stamp and len(list(folder.glob("*/*/*.jpeg"))) == stamp["images"]
+
+
+def _plan(patients, seed):
+    """List the files, numbered in blocks as in the real set: first test, then train, then val."""
+    test = round(TEST_PATIENTS * patients)
+    train = patients - test - sum(map(len, VAL.values()))
+    images = {"test": _images("test", test), "train": _images("train", train), "val": VAL}
+    persons = {"test": itertools.count(1), "train": itertools.count(253), "val": itertools.count(1946)}
+    serial, patient, files = itertools.count(1), itertools.count(), []
+    for split, label in itertools.product(images, ("normal", "virus", "bacteria")):
+        for index, count in enumerate(images[split].get(label, ())):
+            if label == "normal":
+                names = _study(split, index, count)
+            else:
+                # Persons 1 and 2, viral in test, are used again in train for two other patients.
+                again = (split, label) == ("train", "bacteria") and index < 2
+                person = index + 1 if again else next(persons[split])
+                names = [f"person{person}_{label}_{next(serial)}" for _ in range(count)]
+            place, key = f"{split}/{'NORMAL' if label == 'normal' else 'PNEUMONIA'}", next(patient)
+            for image, name in enumerate(names, 1):
+                color = place == "train/PNEUMONIA" and len(files) % 8 == 0
+                mode = "RGB" if color else "L"
+                files.append(Radiograph(f"{place}/{name}.jpeg", label, mode, (seed, key, image)))
+    first = next(i for i, file in enumerate(files) if file.path.startswith("train/PNEUMONIA"))
+    for i in (0, first):  # duplicates: two test studies, and two train images of one person
+        files[i + 1] = files[i]._replace(path=files[i + 1].path)
+    return files
+
+
+def _images(split, patients):
+    """Images of each patient by label, so that the images have the `SHARES` of the split."""
+    weights = {label: share / np.mean(IMAGES[label]) for label, share in SHARES[split].items()}
+    counts = {k: round(patients * w / sum(weights.values())) for k, w in weights.items()}
+    counts["virus"] += patients - sum(counts.values())
+    return {k: tuple(itertools.islice(itertools.cycle(IMAGES[k]), n)) for k, n in counts.items()}
+
+
+def _study(split, index, count):
+    """Names of the normal patient number `index`: IM- and NORMAL2-IM- in turn."""
+    first = {"test": (1, 7), "train": (115, 383), "val": (1400, 1427)}[split][index % 2]
+    name = f"{('', 'NORMAL2-')[index % 2]}IM-{first + index // 2:04d}-0001"
+    return [name] + [f"{name}-{image:04d}" for image in range(2, count + 1)]
+
+
+def _write_all(files, folder):
+    for parent in {(folder / file.path).parent for file in files}:
+        parent.mkdir(parents=True)
+
+    def write(file):
+        image = _draw(file.label, *file.key).convert(file.mode)
+        image.save(folder / file.path, "JPEG", quality=90, comment=MARK)
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        list(pool.map(write, files))
+
+
+# Drawing: u runs to the right of the image (the patient's left), v runs down; the lungs reach
+# about from -0.85 to 0.85 and from -0.9 to 0.7. All maps are float32 arrays (height, width).
+
+
+def _draw(label, seed, patient, image):
+    """Draw one image: the patient's anatomy and disease, then this image's framing and film."""
+    body = np.random.default_rng([seed, patient, 0])
+    view = np.random.default_rng([seed, patient, image])
+    width = int(view.integers(*((240, 421) if label == "normal" else (180, 361))))
+    height = round(width / view.uniform(*((1.0, 1.4) if label == "normal" else (1.05, 1.5))))
+    u, v = _coordinates((height, width), view)
+    return _film(_attenuation(u, v, label, body, view), view)
+
+
+def _coordinates(shape, view):
+    """Framing: zoom, shift, turn, and a little warp so that no outline is a perfect curve."""
+    scale = view.uniform(1.85, 2.6) / shape[1]
+    turn, du, dv = view.normal((0, 0, -0.05), (0.05, 0.06, 0.07))
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    x, y = (x - shape[1] / 2) * np.float32(scale), (y - shape[0] / 2) * np.float32(scale)
+    u = x * np.float32(np.cos(turn)) - y * np.float32(np.sin(turn)) + np.float32(du)
+    v = x * np.float32(np.sin(turn)) + y * np.float32(np.cos(turn)) + np.float32(dv)
+    return u + 0.012 * _noise(view, shape, 4), v + 0.012 * _noise(view, shape, 4)
+
+
+def _attenuation(u, v, label, body, view):
+    """What the rays lose on their way: to tissue, less where there is air, and to bone."""
+    a = np.abs(u)
+    breath = body.normal(0, 0.05) + view.normal(0, 0.03)
+    cage = 0.93 * np.sqrt(np.clip(1 - ((v - 0.8) / 1.75) ** 2, 0.0004, 1))  # half its width
+    size, low = body.uniform(0.9, 1.15), 0.3 + breath
+    heart = _ball(u - 0.3 * (v - low), v, 0.15, low, 0.37 * size, 0.42 * size)  # tip down and left
+    heart = np.maximum(heart, _ball(u, v, -0.06, low, 0.2 * size, 0.36 * size))
+    wide = 0.13 + body.uniform(0.02, 0.13) * np.exp(-np.square((v + 0.3) / 0.3))  # with the thymus
+    middle = _step(wide - a, 0.04)
+    dome = 0.58 + breath + 0.06 * (u > 0) + 0.9 * np.square(a - 0.4)  # the diaphragm
+    lung = _step(cage - 0.05 - a, 0.05) * _step(dome - v, 0.04) * _step(v + 0.88, 0.1)
+    lung *= (1 - middle) * (1 - 0.95 * np.minimum(1, 1.8 * heart))
+    lung *= 0.5 + 0.5 * np.sqrt(np.clip(1 - np.square(a / cage), 0, 1))
+    air = lung * (1 - _disease(u, v, a, label, body, view))
+    bubble = _ball(u, v, body.uniform(0.35, 0.5), 0.86 + breath, 0.2, 0.1)  # air in the stomach
+    tissue = _tissue(u, v, a, body) + 0.15 * heart + 0.05 * middle - 0.25 * bubble
+    return tissue - 0.7 * air + 1.25 * _bones(u, v, a, cage, body)
+
+
+def _tissue(u, v, a, body):
+    """Trunk, neck and arms, which are up beside the head or down."""
+    flank = 1.05 + 0.06 * np.cos(3 * v)
+    trunk = np.clip(1 - np.square(a / flank), 0, 1) ** 0.7 * _step(v + 1.18 - 0.3 * a * a, 0.12)
+    neck = 0.8 * _rod(u, v, (0, -3), (0, -0.8), 0.33)
+    raised = body.random() < 0.6
+    elbow = (1.35, -1.7) if raised else (1.3, 0.4)
+    arm = _rod(a, v, (0.85, -0.8), elbow, 0.2)
+    bone = _rod(a, v, (0.92, -0.85), elbow, 0.07) - 0.5 * _rod(a, v, (0.92, -0.85), elbow, 0.045)
+    return np.maximum(np.maximum(trunk, neck), 0.5 * arm) + 0.4 * bone
+
+
+def _bones(u, v, a, cage, body):
+    """Spine, ribs (behind, sinking outwards; in front, fainter, rising) and collar bones."""
+    gap = body.uniform(0.185, 0.215)
+    inside = _step(cage - a, 0.03) * _step(v + 0.95, 0.1) * _step(a - 0.1, 0.05)
+    behind = _tube((v - 0.42 * a * a + 0.12 * a) / gap)
+    front = _tube((v + 0.55 * a + 0.25 * a * a) / (1.15 * gap)) * _step(a - 0.42, 0.2)
+    edge = 0.6 + 0.9 * np.square(a / cage) ** 2  # a rib is crossed lengthwise at the side
+    ribs = inside * edge * (0.17 * behind + 0.08 * front) * _step(0.95 - v, 0.3)
+    disc = _step(np.abs(np.sin(np.pi * v / (0.9 * gap))) - 0.25, 0.3)
+    spine = 0.2 * _step(0.09 - a, 0.03) * disc * (0.7 + 15 * a * a)
+    windpipe = 0.12 * _step(0.045 - np.abs(u + 0.02), 0.03) * _step(-0.3 - v, 0.1)
+    collar = 0.2 * _rod(a, v - 0.05 * np.sin(5 * a), (0.1, -0.72), (0.85, -0.92), 0.04)
+    return ribs + spine - windpipe + collar
+
+
+def _disease(u, v, a, label, body, view):
+    """Share of the air that is gone (0 to 1): vessels, and more of it in pneumonia."""
+    severity, hazy, busy = body.beta(2, 1.5), body.beta(1.5, 6), body.beta(2, 6)
+    if label == "virus":
+        hazy, busy = hazy + severity, busy + 0.9 * severity
+    hilum = np.exp(-(np.square(a - 0.2) + np.square(v)) / 0.25)
+    net = np.exp(-np.square(2.5 * _noise(view, u.shape, 22)))  # septa: thin closed lines
+    gone = 0.35 * hazy * (0.35 + 0.65 * hilum) * (0.8 + 0.3 * _noise(view, u.shape, 5))
+    gone += busy * (0.2 * net + (0.2 + 0.6 * hilum) * _streaks(a, u, v, view))
+    if label == "bacteria":
+        x, y = LOBES[body.integers(len(LOBES))] + body.normal(0, 0.06, 2)
+        far = np.hypot((u - x) / body.uniform(0.25, 0.42), (v - y) / body.uniform(0.2, 0.38))
+        patchy = 0.3 * _noise(view, u.shape, 6) + 0.12 * _noise(view, u.shape, 20)
+        gone += (0.1 + 0.9 * severity) * _step(1 - far + patchy, 1.0)
+    return np.clip(gone, 0, 0.97)
+
+
+def _streaks(a, u, v, view):
+    """Lines that run outwards from the hilum of each lung, 0 to 1."""
+    table = ndimage.gaussian_filter(view.normal(size=(256, 24)), (1.2, 1.5), mode="wrap")
+    table = np.clip(table / table.std() - 0.3, 0, 2.5).astype(np.float32) / 2.5
+    v = v + 0.03 * _noise(view, u.shape, 9)
+    angle = np.arctan2(v, a - 0.05) * (127 / (2 * np.pi)) + np.where(u > 0, 64, 192)
+    far = np.minimum(24 * np.hypot(a - 0.05, v) / 1.3, 23)
+    return table[angle.astype(int) % 256, far.astype(int)]
+
+
+def _film(loss, view):
+    """Exposure, contrast, blur, grain and burned-in letters; uint8 grayscale."""
+    height, width = loss.shape
+    loss = ndimage.gaussian_filter(loss, view.uniform(0.3, 1.1) * width / 300)
+    light = 1 - np.exp(-view.uniform(1.3, 1.9) * np.clip(loss, 0, None))
+    light = light / np.quantile(light[::4, ::4], 0.98) * view.uniform(0.75, 1.0)
+    light = np.clip(light, 0, 1) ** view.uniform(0.8, 1.3) + view.uniform(0, 0.06)
+    light += view.uniform(0.005, 0.02) * view.standard_normal(loss.shape, dtype=np.float32)
+    image = Image.fromarray((255 * np.clip(light, 0, 1)).astype(np.uint8))
+    if view.random() < 0.85:
+        size = view.uniform(0.04, 0.1) * width
+        place = (view.uniform(0.01, 0.1) * width, view.uniform(0.01, 0.2) * height)
+        font = ImageFont.load_default(size)
+        ImageDraw.Draw(image).text(place, "R", int(view.integers(180, 256)), font)
+    return image
+
+
+def _step(x, soft):
+    """0 where x < 0, 1 where x > 0, with an edge about `soft` wide."""
+    t = np.clip(x / soft + 0.5, 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _ball(u, v, x, y, a, b):
+    """Thickness, at most 1, of an ellipsoid."""
+    return np.sqrt(np.clip(1 - np.square((u - x) / a) - np.square((v - y) / b), 0, 1))
+
+
+def _rod(u, v, start, end, radius):
+    """Thickness, at most 1, of a rod with round ends."""
+    (x, y), (dx, dy) = start, np.subtract(end, start)
+    along = np.clip(((u - x) * dx + (v - y) * dy) / (dx * dx + dy * dy), 0, 1)
+    square = np.square(u - x - along * dx) + np.square(v - y - along * dy)
+    return np.sqrt(np.clip(1 - square / radius**2, 0, 1))
+
+
+def _tube(phase):
+    """One rib a unit of phase, brighter at its rims."""
+    off = np.abs(phase - np.floor(phase) - 0.5)
+    return _step(0.2 - off, 0.08) * (0.6 + 10 * np.square(off))
+
+
+def _noise(view, shape, cells):
+    """Smooth noise of unit variance, about `cells` bumps across."""
+    size = (round(cells * shape[0] / shape[1]) + 3, cells + 3)
+    coarse = Image.fromarray(view.standard_normal(size, dtype=np.float32))
+    noise = np.asarray(coarse.resize(shape[::-1], Image.Resampling.BICUBIC))
+    return noise / noise.std()
