@@ -167,9 +167,9 @@ def compare_seeds(values_a, values_b) -> pd.Series:
     Raises UserError when the values cannot be paired.
     """
     if isinstance(values_a, pd.Series) and isinstance(values_b, pd.Series):
-        if set(values_a.index) != set(values_b.index):
-            raise UserError("compare_seeds: the two hold other seeds; give the same seeds to both")
-        values_b = values_b.reindex(values_a.index)
+        values_a, values_b = values_a.sort_index(), values_b.sort_index()
+        if not (values_a.index.is_unique and values_a.index.equals(values_b.index)):
+            raise UserError("compare_seeds: want the same seeds, each once, as index of both")
     a, b = (np.asarray(values, dtype=np.float64) for values in (values_a, values_b))
     if a.shape != b.shape or a.ndim != 1 or len(a) < 2 or not np.isfinite(a - b).all():
         raise UserError(f"compare_seeds: shapes {a.shape}, {b.shape}; want the same n >= 2 numbers")
@@ -192,8 +192,7 @@ def summary(metrics_over_seeds: pd.DataFrame) -> pd.DataFrame:
     keys = [key for key in keys if key in metrics_over_seeds]
     rule = metrics_over_seeds["threshold_rule"].astype(object)  # a CSV reader may make "" a NaN
     table = metrics_over_seeds.assign(threshold_rule=rule.where(rule.notna(), "").astype(str))
-    values = table.groupby(keys, sort=False)["value"]
-    return values.agg(["mean", "std", "count"]).reset_index()
+    return table.groupby(keys, sort=False)["value"].agg(["mean", "std", "count"]).reset_index()
 
 
 def confusion(predictions: pd.DataFrame, split="test", threshold: float = 0.5) -> pd.DataFrame:
@@ -213,8 +212,7 @@ def roc(predictions: pd.DataFrame, split="test") -> pd.DataFrame:
     if y.all() or not y.any():
         raise UserError(f"roc: split {split} has one class only; choose a split with both")
     false, recall, threshold = sklearn_metrics.roc_curve(y, p)
-    columns = {"threshold": threshold, "recall": recall, "false_positive_rate": false}
-    return pd.DataFrame(columns)
+    return pd.DataFrame({"threshold": threshold, "recall": recall, "false_positive_rate": false})
 
 
 def reliability(predictions: pd.DataFrame, split="test", bins: int = 10) -> pd.DataFrame:
@@ -302,7 +300,7 @@ def _scores(table, rules, weights):
     if y.any() and not y.all():
         auc, average_precision = _ranking(y, p, weights)
         yield "", np.nan, "auc", sklearn_metrics.roc_auc_score(y, p), auc, None
-        value = sklearn_metrics.average_precision_score(y, p)
+        value = min(1.0, sklearn_metrics.average_precision_score(y, p))  # may be 1 + 2e-16
         yield "", np.nan, "average_precision", value, average_precision, None
     value = sklearn_metrics.brier_score_loss(y, p, pos_label=True)
     yield "", np.nan, "brier", value, _mean((p - y) ** 2, weights), None

@@ -7,8 +7,11 @@ for three.
 
 from collections.abc import Sequence
 
-import keras
-from keras import layers
+from helpers.settings import native_messages_hidden
+
+with native_messages_hidden():
+    import keras
+    from keras import layers
 
 
 def dense(side: int, units: Sequence[int] = (128, 64), classes: int = 2) -> keras.Model:

@@ -11,9 +11,11 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from filelock import FileLock
 
@@ -89,6 +91,22 @@ class Run:
         return measured
 
 
+@dataclass(frozen=True)
+class Story:
+    """Where the final notebook reads tables and figures: a run's, or the published ones."""
+
+    results: Path
+    figures: Path
+    dataset: str
+
+
+def story(run: str = "") -> Story:
+    """The results of a run (its folder), or the published ones when `run` is empty."""
+    folder = PROJECT / run
+    place = (folder / "results", folder / "figures") if run else (RESULTS, IMAGES)
+    return Story(*place, dataset=", ".join(experiments(place[0]).dataset.unique()))
+
+
 def measure(row: dict, predictions: pd.DataFrame, disjoint: set[str], resamples: int = 2000):
     """The metrics of one fit, with the columns of metrics.csv.
 
@@ -158,28 +176,33 @@ def prediction_name(row: dict) -> str:
     return f"{row['experiment']}/{row['protocol']}-s{row['seed']}{fold}.csv"
 
 
+def binary_rows(measured: pd.DataFrame, split: str = "test", rule: str = "0.5") -> pd.DataFrame:
+    """The rows of metrics on normal against pneumonia over all images, three classes collapsed."""
+    three = measured[measured.subset == "binary"].set_index(KEY).index
+    is_three = measured.set_index(KEY).index.isin(three)
+    subset = np.where(is_three, "binary", "all")
+    return measured[
+        (measured.split == split)
+        & (measured.subset == subset)
+        & measured.threshold_rule.isin([rule, ""])
+    ]
+
+
 def comparison(measured: pd.DataFrame, split: str = "test", rule: str = "0.5") -> pd.DataFrame:
-    """A reader's table of binary results: one row a fit, each metric with its interval in percent.
+    """A reader's table of binary results, best AUC first: percent with 95 % intervals.
 
     Args:
         measured: a long table of metrics.
         split: val or test.
         rule: the threshold rule of accuracy, recall and specificity.
     """
-    subset = measured.subset.where(measured.subset != "binary", "all")
-    three = measured[measured.subset == "binary"].set_index(KEY).index
-    collapsed = measured.set_index(KEY).index.isin(three) & (measured.subset == "all")
-    rows = measured[
-        (measured.split == split)
-        & (subset == "all")
-        & ~collapsed
-        & measured.threshold_rule.isin([rule, ""])
-        & measured.metric.isin(["auc", "accuracy", "recall", "specificity"])
-    ]
+    columns = ["auc", "accuracy", "recall", "specificity"]
+    rows = binary_rows(measured, split, rule)
+    rows = rows[rows.metric.isin(columns)]
     cells = rows.assign(cell=[_cell(*row) for row in rows[["value", "low", "high"]].to_numpy()])
     wide = cells.pivot(index=KEY, columns="metric", values="cell")
-    order = rows[rows.metric == "auc"].set_index(KEY).value.sort_values(ascending=False).index
-    return wide.loc[order, ["auc", "accuracy", "recall", "specificity"]]
+    order = rows[rows.metric == "auc"].sort_values("value", ascending=False)
+    return wide.loc[order.set_index(KEY).index, columns]
 
 
 def _cell(value: float, low: float, high: float) -> str:

@@ -2,7 +2,8 @@
 
 import ast
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class Parameter:
 
 PARAMETERS = {
     "PARAMETERS": Parameter(str, "name of the set of parameters; the first part of the run folder"),
+    "RUN": Parameter(str, "folder of the run whose results are read; empty for the published ones"),
     "SEED": Parameter(int, "the one source of every random choice", 0),
     "SEEDS": Parameter(int, "one fit for each of these seeds", 0, many=True),
     "IMAGE_SIZE": Parameter(int, "side of the square images in pixels", 16, 1024),
@@ -150,3 +152,19 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         ) from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def native_messages_hidden() -> Iterator[None]:
+    """Hide what compiled libraries write to the standard error stream, past Python.
+
+    TensorFlow logs its start before its own log level counts. Python's exceptions still come.
+    """
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -9,8 +9,8 @@ file carries the comment `MARK`, so that no result on phantoms can pass for a re
 import hashlib
 import itertools
 import json
+import math
 import os
-import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,40 +43,52 @@ class Radiograph(NamedTuple):
     key: tuple[int, int, int]  # seed, patient, image of the patient (from 1)
 
 
-def make(folder, patients=160, seed=0) -> Path:
+def make(folder: str | Path, patients: int = 160, seed: int = 0) -> Path:
     """Write `folder`/{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg and return the folder.
 
-    160 patients give about 350 images. The same arguments give the same bytes, and a complete
-    folder made with them by this code is kept as it is. Raises UserError if `patients` is not
-    within 20 to 1000, or if `folder` holds anything that was not made here.
+    The same arguments give the same bytes. A complete folder made with them by this code is kept
+    as it is; one made with others is replaced.
+
+    Args:
+        folder: where to; new, empty, or made here before.
+        patients: 20 to 1000; 160 give 328 images in a few seconds.
+        seed: 0 or more; decides every patient, image and film.
+
+    Raises:
+        UserError: an argument does not fit, `folder` holds other files or cannot be written.
     """
     folder = Path(folder)
-    if not 20 <= patients <= 1000:
-        raise UserError(f"synthetic.make: patients={patients}; choose a number from 20 to 1000")
+    if not 20 <= patients <= 1000 or seed < 0:
+        raise UserError(
+            f"synthetic.make: patients={patients}, seed={seed} do not fit; "
+            "choose 20 to 1000 patients and a seed of 0 or more"
+        )
     files = _plan(patients, seed)
     code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     stamp = {"patients": patients, "seed": seed, "images": len(files), "code": code}
     if _is_complete(folder, stamp):
         return folder
-    if folder.exists() and not (folder / STAMP).exists() and any(folder.iterdir()):
+    if _holds_others(folder):
         raise UserError(f"{folder} holds other files; give synthetic.make a new or empty folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _write_all(files, aside / "new")
-        (aside / "new" / STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
-        if folder.exists():
-            folder.rename(aside / "old")
-        (aside / "new").rename(folder)
-    except OSError:
-        if not _is_complete(folder, stamp):  # else another process made it meanwhile
-            raise
-    finally:
-        shutil.rmtree(aside)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as aside:
+            new = Path(aside) / "new"
+            _write_all(files, new)
+            (new / STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
+            if folder.exists():
+                folder.rename(Path(aside) / "old")
+            new.rename(folder)
+    except OSError as error:
+        if not _is_complete(folder, stamp):  # else another process made the same meanwhile
+            raise UserError(
+                f"cannot write {folder}: {error.strerror or error}. "
+                "Free some disk space or make the folder writable, then run again"
+            ) from error
     return folder
 
 
-def is_synthetic(path) -> bool:
+def is_synthetic(path: str | Path) -> bool:
     """Whether the JPEG at `path` carries the comment `MARK`; reads its first 4096 bytes only."""
     with open(path, "rb") as file:
         return b"\xff\xfe" + (len(MARK) + 2).to_bytes(2, "big") + MARK in file.read(4096)
@@ -90,12 +102,23 @@ def _is_complete(folder, stamp):
     return found == stamp and len(list(folder.glob("*/*/*.jpeg"))) == stamp["images"]
 
 
+def _holds_others(folder):
+    if not folder.is_dir():
+        return folder.exists()
+    names = {path.name for path in folder.iterdir()}
+    return bool(names) and (STAMP not in names or not names <= {STAMP, *SHARES, "val"})
+
+
 def _plan(patients, seed):
     """List the files, numbered in blocks as in the real set: first test, then train, then val."""
     test = round(TEST_PATIENTS * patients)
     train = patients - test - sum(map(len, VAL.values()))
     images = {"test": _images("test", test), "train": _images("train", train), "val": VAL}
-    persons = {"test": itertools.count(1), "train": itertools.count(253), "val": itertools.count(1946)}
+    persons = {
+        "test": itertools.count(1),
+        "train": itertools.count(253),
+        "val": itertools.count(1946),
+    }
     serial, patient, files = itertools.count(1), itertools.count(), []
     for split, label in itertools.product(images, ("normal", "virus", "bacteria")):
         for index, count in enumerate(images[split].get(label, ())):
@@ -161,11 +184,11 @@ def _draw(label, seed, patient, image):
 def _coordinates(shape, view):
     """Framing: zoom, shift, turn, and a little warp so that no outline is a perfect curve."""
     scale = view.uniform(1.85, 2.6) / shape[1]
-    turn, du, dv = view.normal((0, 0, -0.05), (0.05, 0.06, 0.07))
+    turn, du, dv = view.normal((0, 0, -0.05), (0.05, 0.06, 0.07)).tolist()
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-    x, y = (x - shape[1] / 2) * np.float32(scale), (y - shape[0] / 2) * np.float32(scale)
-    u = x * np.float32(np.cos(turn)) - y * np.float32(np.sin(turn)) + np.float32(du)
-    v = x * np.float32(np.sin(turn)) + y * np.float32(np.cos(turn)) + np.float32(dv)
+    x, y = (x - shape[1] / 2) * scale, (y - shape[0] / 2) * scale
+    u = x * math.cos(turn) - y * math.sin(turn) + du
+    v = x * math.sin(turn) + y * math.cos(turn) + dv
     return u + 0.012 * _noise(view, shape, 4), v + 0.012 * _noise(view, shape, 4)
 
 
@@ -222,11 +245,11 @@ def _disease(u, v, a, label, body, view):
     if label == "virus":
         hazy, busy = hazy + severity, busy + 0.9 * severity
     hilum = np.exp(-(np.square(a - 0.2) + np.square(v)) / 0.25)
-    net = np.exp(-np.square(2.5 * _noise(view, u.shape, 22)))  # septa: thin closed lines
+    net = np.exp(-np.square(2.5 * _noise(view, u.shape, 26)))  # septa: thin closed lines
     gone = 0.35 * hazy * (0.35 + 0.65 * hilum) * (0.8 + 0.3 * _noise(view, u.shape, 5))
-    gone += busy * (0.2 * net + (0.2 + 0.6 * hilum) * _streaks(a, u, v, view))
+    gone += busy * (0.17 * net + (0.2 + 0.6 * hilum) * _streaks(a, u, v, view))
     if label == "bacteria":
-        x, y = LOBES[body.integers(len(LOBES))] + body.normal(0, 0.06, 2)
+        x, y = (LOBES[body.integers(len(LOBES))] + body.normal(0, 0.06, 2)).tolist()
         far = np.hypot((u - x) / body.uniform(0.25, 0.42), (v - y) / body.uniform(0.2, 0.38))
         patchy = 0.3 * _noise(view, u.shape, 6) + 0.12 * _noise(view, u.shape, 20)
         gone += (0.1 + 0.9 * severity) * _step(1 - far + patchy, 1.0)
@@ -235,12 +258,12 @@ def _disease(u, v, a, label, body, view):
 
 def _streaks(a, u, v, view):
     """Lines that run outwards from the hilum of each lung, 0 to 1."""
-    table = ndimage.gaussian_filter(view.normal(size=(256, 24)), (1.2, 1.5), mode="wrap")
-    table = np.clip(table / table.std() - 0.3, 0, 2.5).astype(np.float32) / 2.5
-    v = v + 0.03 * _noise(view, u.shape, 9)
-    angle = np.arctan2(v, a - 0.05) * (127 / (2 * np.pi)) + np.where(u > 0, 64, 192)
-    far = np.minimum(24 * np.hypot(a - 0.05, v) / 1.3, 23)
-    return table[angle.astype(int) % 256, far.astype(int)]
+    table = ndimage.gaussian_filter(view.normal(size=(512, 64)), (2.4, 4), mode="wrap")
+    table = (np.clip(table / table.std() - 0.3, 0, 2.5) / 2.5).astype(np.float32)
+    a, v = a - 0.05, v + 0.03 * _noise(view, u.shape, 9)
+    angle = np.arctan2(v, a) * (255 / (2 * math.pi)) + np.where(u > 0, np.float32(128), 384)
+    far = np.minimum(50 * np.hypot(a, v), 63)
+    return table[angle.astype(int) % 512, far.astype(int)]
 
 
 def _film(loss, view):
@@ -273,7 +296,7 @@ def _ball(u, v, x, y, a, b):
 
 def _rod(u, v, start, end, radius):
     """Thickness, at most 1, of a rod with round ends."""
-    (x, y), (dx, dy) = start, np.subtract(end, start)
+    (x, y), dx, dy = start, end[0] - start[0], end[1] - start[1]
     along = np.clip(((u - x) * dx + (v - y) * dy) / (dx * dx + dy * dy), 0, 1)
     square = np.square(u - x - along * dx) + np.square(v - y - along * dy)
     return np.sqrt(np.clip(1 - square / radius**2, 0, 1))

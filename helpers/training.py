@@ -19,14 +19,14 @@ from functools import cache as remembered
 from pathlib import Path
 
 import joblib
-import keras
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from helpers import augmentation
 from helpers.data import images as decoding
-from helpers.settings import LABELS, UserError, write_atomically
+from helpers.models import keras
+from helpers.settings import LABELS, UserError, native_messages_hidden, write_atomically
 
 _prepared = {"threads": 0, "precision": "float32"}
 
@@ -81,6 +81,8 @@ def prepare(seed: int, threads: int = 0, precision: str = "float32") -> None:
                 raise UserError(
                     "THREADS cannot change once training has begun: restart the kernel"
                 ) from error
+        with native_messages_hidden():  # start it now, quietly
+            next(iter(tensorflow.data.Dataset.from_generator(lambda: [0], output_types="int32")))
     if precision == "auto":
         precision = _fastest_precision()
     keras.config.set_dtype_policy(precision)
@@ -157,7 +159,9 @@ def fit(
         metrics=["accuracy"],
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    stopping = keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
+    stopping = keras.callbacks.EarlyStopping(
+        "val_loss", patience=patience, restore_best_weights=True
+    )
     clock = Clock(epochs)
     start = time.perf_counter()
     model.fit(
@@ -202,7 +206,9 @@ def fit_estimator(
     iterations = int(np.max(getattr(last, "n_iter_", 0)))
     stopped = iterations < getattr(last, "max_iter", 1)
     row |= {
-        "parameters": int(sum(np.size(getattr(last, name, [])) for name in ("coef_", "intercept_"))),
+        "parameters": int(
+            sum(np.size(getattr(last, name, [])) for name in ("coef_", "intercept_"))
+        ),
         "epochs_run": iterations,
         "stop_reason": "converged" if stopped else "all iterations run",
         "train_seconds": round(time.perf_counter() - start, 1),

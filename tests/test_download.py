@@ -31,12 +31,12 @@ FILES = {
 def zip_bytes(members, links=()):
     """A zip with `members` (name: bytes); the names in `links` are symbolic links."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in members.items():
             info = zipfile.ZipInfo(name)
             mode = stat.S_IFLNK if name in links else stat.S_IFREG
             info.external_attr = (mode | 0o644) << 16
-            archive.writestr(info, content)
+            archive.writestr(info, content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
@@ -141,7 +141,7 @@ def test_foreign_or_incomplete_target_is_left_alone(get, server, tmp_path, conte
         path = tmp_path / "data" / "chest_xray" / name
         path.parent.mkdir(parents=True)
         path.write_bytes(data)
-    with pytest.raises(UserError, match="does not hold all of the data.*--target"):
+    with pytest.raises(UserError, match=r"does not hold all of the data.*--target"):
         get()
     assert held(tmp_path / "data" / "chest_xray") == content
     assert server.requests == 0
@@ -150,7 +150,7 @@ def test_foreign_or_incomplete_target_is_left_alone(get, server, tmp_path, conte
 @pytest.mark.parametrize("body", [GOOD[:-1] + b"x", b"<html>Just a moment</html>", b""])
 def test_other_bytes_than_the_published_ones(get, server, tmp_path, body):
     server.body = body
-    with pytest.raises(UserError, match="hash.*rscbjbr9sj.2.*kaggle.*make data FROM=.*XRAY_DIR"):
+    with pytest.raises(UserError, match=r"hash.*rscbjbr9sj.2.*kaggle.*make data FROM=.*XRAY_DIR"):
         get()
     assert server.requests == 1
     assert nothing_left(tmp_path)
@@ -197,7 +197,7 @@ def test_checked_zip_is_kept_when_unpacking_fails(get, server, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfileobj", full)
-        with pytest.raises(UserError, match="the disk is full.*--target"):
+        with pytest.raises(UserError, match=r"the disk is full.*--target"):
             get()
     target = get()
     assert held(target) == FILES
@@ -221,7 +221,7 @@ def test_checked_zip_is_kept_when_unpacking_fails(get, server, monkeypatch):
 def test_members_that_lead_out_are_refused(get, zipped, tmp_path, evil):
     before = set(tmp_path.rglob("*"))
     source = zipped(FILES | {evil: b"evil"})
-    with pytest.raises(UserError, match="is unsafe: its member .*evil"):
+    with pytest.raises(UserError, match=r"is unsafe: its member .*evil"):
         get(source=source)
     assert set(tmp_path.rglob("*")) == before | {source}
 
@@ -229,7 +229,7 @@ def test_members_that_lead_out_are_refused(get, zipped, tmp_path, evil):
 def test_links_are_refused(get, zipped, tmp_path):
     link = "train/NORMAL/IM-0009-0001.jpeg"
     source = zipped(FILES | {link: b"/etc/passwd"}, links=[link])
-    with pytest.raises(UserError, match="unsafe.*IM-0009"):
+    with pytest.raises(UserError, match=r"unsafe.*IM-0009"):
         get(source=source)
     assert nothing_left(tmp_path)
 
@@ -243,7 +243,7 @@ def test_links_are_refused(get, zipped, tmp_path):
     ],
 )
 def test_zip_of_something_else(get, zipped, tmp_path, members):
-    with pytest.raises(UserError, match="own.zip does not hold the data. Expected"):
+    with pytest.raises(UserError, match=r"own.zip does not hold the data. Expected"):
         get(source=zipped(members))
     assert nothing_left(tmp_path)
 
@@ -256,7 +256,7 @@ def test_not_a_zip_truncated_or_damaged(get, tmp_path):
     other_byte[first + 6] ^= 0xFF
     for content in (b"no zip", b"", GOOD[:-100], no_deflate, bytes(other_byte)):
         source.write_bytes(content)
-        with pytest.raises(UserError, match="own.zip is no zip or a broken one"):
+        with pytest.raises(UserError, match=r"own.zip is no zip or a broken one"):
             get(source=source)
         assert nothing_left(tmp_path)
 
@@ -309,7 +309,7 @@ def test_folder_is_copied(get, tmp_path, inner, capsys):
 
 
 def test_missing_or_wrong_source(get, tmp_path):
-    with pytest.raises(UserError, match="no zip or folder at .*nowhere.zip"):
+    with pytest.raises(UserError, match=r"no zip or folder at .*nowhere.zip"):
         get(source=tmp_path / "nowhere.zip")
     (tmp_path / "own" / "train" / "NORMAL").mkdir(parents=True)
     with pytest.raises(UserError, match="train/ and test/"):
@@ -333,13 +333,13 @@ def test_read_only_disk(get, monkeypatch):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
     monkeypatch.setattr(module.Path, "mkdir", refuse)
-    with pytest.raises(UserError, match="Read-only file system.*--target DIR"):
+    with pytest.raises(UserError, match=r"Read-only file system.*--target DIR"):
         get()
 
 
 def test_too_little_room_is_seen_beforehand(get, server, tmp_path, zipped, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=len(GOOD)))
-    with pytest.raises(UserError, match="GB free and the data needs.*Free some disk space"):
+    with pytest.raises(UserError, match=r"GB free and the data needs.*Free some disk space"):
         get()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
     with pytest.raises(UserError, match="GB free"):

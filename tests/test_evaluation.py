@@ -405,6 +405,15 @@ def test_intervals_are_ordered_and_in_range(seed, n, classes, signal):
     assert ((values >= 0) & (values <= 1)).all()
 
 
+@pytest.mark.parametrize("n", [15, 30, 60, 90])
+def test_a_perfect_ranking_is_worth_one_and_not_a_bit_more(n):
+    table = predictions(n)
+    p = np.where(truth(table)[0], 0.9, 0.1) + np.arange(n) / 1000
+    found = evaluation.metrics(table.assign(p_pneumonia=p), resamples=50)
+    for name in ("auc", "average_precision"):
+        assert get(found, name)[["value", "low", "high"]].tolist() == [1, 1, 1]
+
+
 def test_intervals_hold_the_value():
     for seed in range(5):
         for classes in (2, 3):
@@ -548,8 +557,9 @@ def test_compare_seeds_pairs_series_by_their_index():
     b = pd.Series([0.6, 0.7, 0.85], index=[2, 1, 0])
     expected = evaluation.compare_seeds(a.to_numpy(), b.sort_index().to_numpy())
     pd.testing.assert_series_equal(evaluation.compare_seeds(a, b), expected)
-    with pytest.raises(UserError, match="other seeds"):
-        evaluation.compare_seeds(a, b.rename({0: 3}))
+    for other in ({0: 3}, {0: 1}):
+        with pytest.raises(UserError, match="the same seeds, each once"):
+            evaluation.compare_seeds(a, b.rename(other))
 
 
 @pytest.mark.parametrize("b", [[0.9], [0.9, 0.8, 0.7], [0.9, np.nan]])

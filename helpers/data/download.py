@@ -53,10 +53,11 @@ def download(
     url: str = URL,
     sha256: str = SHA256,
     size: int = SIZE,
+    *,
     attempts: int = 3,
     pause: float = 5,
 ) -> Path:
-    """Put the radiographs into `target` as {train,val,test}/{NORMAL,PNEUMONIA}/*; does nothing twice.
+    """Put the radiographs into `target` as {train,val,test}/{NORMAL,PNEUMONIA}/*, if not yet there.
 
     Args:
         target: the new folder; it must be missing, empty, or hold the data already.
@@ -79,7 +80,7 @@ def download(
             return target
         workspace.mkdir(parents=True, exist_ok=True)
         if source is None:
-            zip_path = _fetch(url, sha256, size, workspace, attempts, pause)
+            zip_path = _fetch(url, sha256, size, workspace, attempts=attempts, pause=pause)
             _take_zip(zip_path, workspace, target)
         else:
             _take_own(Path(source).expanduser().absolute(), sha256, workspace, target)
@@ -111,7 +112,7 @@ def _is_done(target: Path) -> bool:
     return True
 
 
-def _fetch(url: str, sha256: str, size: int, folder: Path, attempts: int, pause: float) -> Path:
+def _fetch(url: str, sha256: str, size: int, folder: Path, *, attempts: int, pause: float) -> Path:
     """Download the zip; its name appears only once its hash is right (pooch.retrieve)."""
     zip_path = folder / "chest_xray.zip"
     _check_room(folder, 1.1 * size if zip_path.exists() else 2.1 * size)  # JPEG hardly compresses

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-BAND_SIGMAS = 0.7 * 2.0 ** np.arange(7)  # pixels; neighbours bound an octave-wide band
+BANDS = 6
 
 
 def pixels(images: np.ndarray, side: int) -> np.ndarray:
@@ -16,15 +16,19 @@ def pixels(images: np.ndarray, side: int) -> np.ndarray:
 def texture(images: np.ndarray) -> np.ndarray:
     """Logarithm of each image's standard deviation in six octave-wide frequency bands: (n, 6).
 
-    Bands are differences of Gaussians (Marr & Hildreth 1980), sigma 0.7 to 45 pixels, fine to
-    coarse. They know how much of each detail size there is, and nothing of where it is.
+    The bands, fine to coarse, are differences of Gaussians with sigma 0.7 and 1.4 pixels (Marr &
+    Hildreth 1980), on the image and on ever smaller copies of it, so that they reach sigma 22. They
+    know how much of each size of detail there is, and nothing of where it is. Images (n, s, s, 1).
     """
-    return np.stack([_bands(image.astype(np.float32)) for image in images])
+    return np.stack([_bands(image[..., 0].astype(np.float32)) for image in images])
 
 
 def _bands(image: np.ndarray) -> np.ndarray:
-    blurred = [cv2.GaussianBlur(image, (0, 0), sigma) for sigma in BAND_SIGMAS]
-    spreads = [np.std(fine - coarse) for fine, coarse in zip(blurred, blurred[1:], strict=False)]
+    spreads = []
+    for _ in range(BANDS):
+        fine, coarse = (cv2.GaussianBlur(image, (0, 0), sigma) for sigma in (0.7, 1.4))
+        spreads.append(np.std(fine - coarse))
+        image = cv2.resize(coarse, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     return np.log(np.array(spreads) + 1e-3)
 
 

@@ -211,9 +211,8 @@ def dataset(table: pd.DataFrame) -> str:
     return "kermany_part" if names < known else "other"
 
 
-def describe(folder: Path) -> str:
+def describe(table: pd.DataFrame) -> str:
     """One line that says which radiographs a run uses."""
-    table = index(folder)
     name = dataset(table)
     counts = ", ".join(f"{(table.label == label).sum()} {label}" for label in LABELS)
     if name == "synthetic":
@@ -221,7 +220,7 @@ def describe(folder: Path) -> str:
             f"SYNTHETIC radiographs ({counts}), drawn by this project: nothing here says anything "
             "about patients. Run `make data` or set CHEST_XRAY_DIR for the real ones."
         )
-    return f"Radiographs of the data set {name} in {folder}: {counts}."
+    return f"Radiographs of the data set {name}: {counts}."
 
 
 def disjoint_files(table: pd.DataFrame) -> set[str]:
