@@ -7,10 +7,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import Image
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from sklearn.metrics import auc
 
 from helpers import evaluation, results
-from helpers.settings import LABELS, write_atomically
+from helpers.settings import LABELS, UserError, write_atomically
 from helpers.training import Fit
 
 # Okabe & Ito (2008): told apart with colour-blind eyes and in gray
@@ -23,12 +26,20 @@ plt.rcParams.update({"figure.constrained_layout.use": True, "savefig.facecolor":
 
 
 def save(figure: Figure, place: "results.Run | results.Story", name: str) -> None:
-    """Write a figure as `<name>.png` into the place's figures; one of phantoms says so on itself."""
+    """Write a figure as `<name>.png` into the place's figures; phantoms are named on it."""
     if place.dataset == "synthetic":
         figure.text(0.995, 0.005, "synthetic radiographs", ha="right", color="crimson", size=9)
     write_atomically(
         place.figures / f"{name}.png", partial(figure.savefig, dpi=DPI, bbox_inches="tight")
     )
+
+
+def show(place: "results.Run | results.Story", name: str) -> Image:
+    """A saved figure, for a notebook's output. Raises UserError when it is not there."""
+    path = place.figures / f"{name}.png"
+    if not path.exists():
+        raise UserError(f"no figure {path}: run the notebook that draws it first (`make run`)")
+    return Image(path, width=760)
 
 
 def montage(images: np.ndarray, titles: Sequence[str], columns: int = 6) -> Figure:
@@ -109,4 +120,40 @@ def shares(table: pd.DataFrame, column: str) -> Figure:
     for bars in axis.containers:
         axis.bar_label(bars, size=9)
     axis.set(ylabel="images", xlabel=column.replace("_", " "))
+    return figure
+
+
+def roc(tables: dict[str, pd.DataFrame], split: str = "test") -> Figure:
+    """ROC curve of each prediction table, normal against pneumonia, best AUC first."""
+    curves = {name: evaluation.roc(table, split) for name, table in tables.items()}
+    areas = {name: auc(c.false_positive_rate, c.recall) for name, c in curves.items()}
+    figure, axis = plt.subplots(figsize=(0.7 * WIDTH, 4.6))
+    for name in sorted(areas, key=areas.get, reverse=True):
+        curve = curves[name]
+        axis.plot(
+            curve.false_positive_rate, curve.recall, label=f"{name}, AUC {areas[name]:.3f}", lw=2
+        )
+    axis.plot([0, 1], [0, 1], ":", color="gray", zorder=0)
+    axis.set(xlabel="false positive rate (1 - specificity)", ylabel="recall", title=split)
+    axis.set_aspect("equal")
+    axis.legend(loc="lower right", fontsize=9)
+    return figure
+
+
+def weights_on_image(weights: np.ndarray, image: np.ndarray) -> Figure:
+    """A linear model's weights (s, s), the image (s, s) of 0-1 they act on, and both together."""
+    colors = [COLORS["normal"], "white", COLORS["pneumonia"]]
+    colormap = LinearSegmentedColormap.from_list("normal-pneumonia", colors)
+    limit = np.abs(weights).max()
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.6))
+    for axis, title in zip(axes, ("mean image", "weights", "both"), strict=True):
+        axis.set_title(title)
+        axis.axis("off")
+    for axis in (axes[0], axes[2]):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=1)
+    axes[1].imshow(weights, cmap=colormap, vmin=-limit, vmax=limit)
+    strength = np.minimum(1, 2 * np.abs(weights) / limit)  # half of the largest weight hides all
+    axes[2].imshow(weights, cmap=colormap, vmin=-limit, vmax=limit, alpha=strength)
+    bar = figure.colorbar(axes[1].images[0], ax=axes, shrink=0.8)
+    bar.set_label("weight towards pneumonia")
     return figure

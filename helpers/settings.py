@@ -60,7 +60,7 @@ PARAMETERS = {
 
 
 def check_values(values: dict, known: dict[str, Parameter] = PARAMETERS) -> None:
-    """Raise UserError for the first name in `values` that is unknown or whose value does not fit."""
+    """Raise UserError for the first name in `values` that is unknown, or whose value is wrong."""
     for name, value in values.items():
         if name not in known:
             raise UserError(
@@ -121,7 +121,7 @@ def check(namespace: dict, **own: Parameter) -> dict:
 
 
 def _parameter_cells(inputs: list[str]) -> tuple[set[str], set[str]]:
-    """Names set by the parameters cell and by the one papermill injected (the running cell is last)."""
+    """Names set by the parameters cell and by the one papermill injected; the last cell runs."""
     before = inputs[:-1]
     if len(before) >= 2 and before[-1].lstrip().startswith("# Parameters"):
         return _assigned(before[-2]), _assigned(before[-1])

@@ -24,13 +24,15 @@ from helpers.settings import UserError
 
 MARK = b"synthetic radiograph; not a patient"
 STAMP = ".synthetic.json"  # what a folder was made from
-SHARES = {  # of the images, as in the real set
-    "train": {"normal": 0.27, "bacteria": 0.47, "virus": 0.26},
-    "test": {"normal": 0.37, "bacteria": 0.39, "virus": 0.24},
-}
-TEST_PATIENTS = 0.3  # more than in the real set, for a test AUC that means something
+TEST = 0.3  # of the patients; more than in the real set, for a test AUC that means something
 IMAGES = {"normal": (1, 2, 1, 3, 1), "bacteria": (3, 2, 4, 2, 4), "virus": (2, 1, 3, 1, 2)}
+PATIENTS = {  # shares of those left; with `IMAGES`, images have the real balance
+    "train": {"normal": 0.36, "virus": 0.48, "bacteria": 1},  # 27, 26 and 47 % of the images
+    "test": {"normal": 0.468, "virus": 0.506, "bacteria": 1},  # 37, 24 and 39 %
+}
 VAL = {"normal": (1, 1, 1, 1), "bacteria": (2, 1, 1)}  # images of each patient; no viral one
+PERSONS = {"test": 1, "train": 253, "val": 1946}  # first numbers; blocks as in the real set
+STUDIES = {"test": (1, 7), "train": (115, 383), "val": (1400, 1427)}  # IM- and NORMAL2-IM-
 LOBES = ((-0.42, -0.4), (-0.4, 0.1), (-0.5, 0.35), (0.42, -0.4), (0.52, 0.3))  # centres (u, v)
 
 
@@ -46,29 +48,20 @@ class Radiograph(NamedTuple):
 def make(folder: str | Path, patients: int = 160, seed: int = 0) -> Path:
     """Write `folder`/{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg and return the folder.
 
-    The same arguments give the same bytes. A complete folder made with them by this code is kept
-    as it is; one made with others is replaced.
-
-    Args:
-        folder: where to; new, empty, or made here before.
-        patients: 20 to 1000; 160 give 328 images in a few seconds.
-        seed: 0 or more; decides every patient, image and film.
-
-    Raises:
-        UserError: an argument does not fit, `folder` holds other files or cannot be written.
+    160 `patients` (20 to 1000) give some 330 images in a few seconds; `seed` (0 or more) decides
+    all. A complete folder made by this code with the same arguments is kept, another is replaced.
+    Raises UserError if an argument does not fit or `folder` holds other files or is not writable.
     """
     folder = Path(folder)
     if not 20 <= patients <= 1000 or seed < 0:
-        raise UserError(
-            f"synthetic.make: patients={patients}, seed={seed} do not fit; "
-            "choose 20 to 1000 patients and a seed of 0 or more"
-        )
+        raise UserError(f"{patients=}, {seed=}: choose 20 to 1000 patients and a seed of 0 or more")
     files = _plan(patients, seed)
     code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     stamp = {"patients": patients, "seed": seed, "images": len(files), "code": code}
     if _is_complete(folder, stamp):
         return folder
-    if _holds_others(folder):
+    names = {path.name for path in folder.glob("*")}
+    if folder.is_file() or names and not {STAMP} <= names <= {STAMP, "train", "val", "test"}:
         raise UserError(f"{folder} holds other files; give synthetic.make a new or empty folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -76,15 +69,13 @@ def make(folder: str | Path, patients: int = 160, seed: int = 0) -> Path:
             new = Path(aside) / "new"
             _write_all(files, new)
             (new / STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
-            if folder.exists():
+            if folder.is_dir():
                 folder.rename(Path(aside) / "old")
             new.rename(folder)
     except OSError as error:
         if not _is_complete(folder, stamp):  # else another process made the same meanwhile
-            raise UserError(
-                f"cannot write {folder}: {error.strerror or error}. "
-                "Free some disk space or make the folder writable, then run again"
-            ) from error
+            message = f"cannot write {folder} ({error.strerror or error})"
+            raise UserError(f"{message}; choose a writable folder with free space") from error
     return folder
 
 
@@ -95,64 +86,45 @@ def is_synthetic(path: str | Path) -> bool:
 
 
 def _is_complete(folder, stamp):
-    try:
-        found = json.loads((folder / STAMP).read_text())
-    except (OSError, ValueError):
-        return False
-    return found == stamp and len(list(folder.glob("*/*/*.jpeg"))) == stamp["images"]
-
-
-def _holds_others(folder):
-    if not folder.is_dir():
-        return folder.exists()
-    names = {path.name for path in folder.iterdir()}
-    return bool(names) and (STAMP not in names or not names <= {STAMP, *SHARES, "val"})
+    made = (folder / STAMP).is_file() and json.loads((folder / STAMP).read_text()) == stamp
+    return made and len(list(folder.glob("*/*/*.jpeg"))) == stamp["images"]
 
 
 def _plan(patients, seed):
-    """List the files, numbered in blocks as in the real set: first test, then train, then val."""
-    test = round(TEST_PATIENTS * patients)
-    train = patients - test - sum(map(len, VAL.values()))
-    images = {"test": _images("test", test), "train": _images("train", train), "val": VAL}
-    persons = {
-        "test": itertools.count(1),
-        "train": itertools.count(253),
-        "val": itertools.count(1946),
-    }
-    serial, patient, files = itertools.count(1), itertools.count(), []
-    for split, label in itertools.product(images, ("normal", "virus", "bacteria")):
-        for index, count in enumerate(images[split].get(label, ())):
+    """List the files of all patients; their order decides the numbers in the names."""
+    test = round(TEST * patients)
+    left = {"test": test, "train": patients - test - sum(map(len, VAL.values()))}
+    persons = {split: itertools.count(first) for split, first in PERSONS.items()}
+    serial, keys, files = itertools.count(1), itertools.count(), []
+    for split, label in itertools.product(PERSONS, PATIENTS["test"]):
+        images = VAL.get(label, ())
+        if split != "val":
+            count = round(PATIENTS[split][label] * left[split])
+            left[split] -= count
+            images = itertools.islice(itertools.cycle(IMAGES[label]), count)
+        for index, count in enumerate(images):
+            key, place = next(keys), f"{split}/{'NORMAL' if label == 'normal' else 'PNEUMONIA'}"
             if label == "normal":
-                names = _study(split, index, count)
+                study = STUDIES[split][index % 2] + index // 2
+                name = f"{('', 'NORMAL2-')[index % 2]}IM-{study:04d}-0001"
+                names = [name] + [f"{name}-{image:04d}" for image in range(2, count + 1)]
             else:
                 # Persons 1 and 2, viral in test, are used again in train for two other patients.
                 again = (split, label) == ("train", "bacteria") and index < 2
                 person = index + 1 if again else next(persons[split])
                 names = [f"person{person}_{label}_{next(serial)}" for _ in range(count)]
-            place, key = f"{split}/{'NORMAL' if label == 'normal' else 'PNEUMONIA'}", next(patient)
             for image, name in enumerate(names, 1):
-                color = place == "train/PNEUMONIA" and len(files) % 8 == 0
-                mode = "RGB" if color else "L"
+                mode = "RGB" if place == "train/PNEUMONIA" and len(files) % 8 == 0 else "L"
                 files.append(Radiograph(f"{place}/{name}.jpeg", label, mode, (seed, key, image)))
+    return _with_duplicates(files)
+
+
+def _with_duplicates(files):
+    """Make two pairs equal, as in the real set: two test studies, two train images of a person."""
     first = next(i for i, file in enumerate(files) if file.path.startswith("train/PNEUMONIA"))
-    for i in (0, first):  # duplicates: two test studies, and two train images of one person
+    for i in (0, first):
         files[i + 1] = files[i]._replace(path=files[i + 1].path)
     return files
-
-
-def _images(split, patients):
-    """Images of each patient by label, so that the images have the `SHARES` of the split."""
-    weights = {label: share / np.mean(IMAGES[label]) for label, share in SHARES[split].items()}
-    counts = {k: round(patients * w / sum(weights.values())) for k, w in weights.items()}
-    counts["virus"] += patients - sum(counts.values())
-    return {k: tuple(itertools.islice(itertools.cycle(IMAGES[k]), n)) for k, n in counts.items()}
-
-
-def _study(split, index, count):
-    """Names of the normal patient number `index`: IM- and NORMAL2-IM- in turn."""
-    first = {"test": (1, 7), "train": (115, 383), "val": (1400, 1427)}[split][index % 2]
-    name = f"{('', 'NORMAL2-')[index % 2]}IM-{first + index // 2:04d}-0001"
-    return [name] + [f"{name}-{image:04d}" for image in range(2, count + 1)]
 
 
 def _write_all(files, folder):
@@ -198,16 +170,18 @@ def _attenuation(u, v, label, body, view):
     breath = body.normal(0, 0.05) + view.normal(0, 0.03)
     cage = 0.93 * np.sqrt(np.clip(1 - ((v - 0.8) / 1.75) ** 2, 0.0004, 1))  # half its width
     size, low = body.uniform(0.9, 1.15), 0.3 + breath
-    heart = _ball(u - 0.3 * (v - low), v, 0.15, low, 0.37 * size, 0.42 * size)  # tip down and left
-    heart = np.maximum(heart, _ball(u, v, -0.06, low, 0.2 * size, 0.36 * size))
+    heart = _ball(
+        u - 0.15 - 0.3 * (v - low), v - low, 0.37 * size, 0.42 * size
+    )  # tip down and left
+    heart = np.maximum(heart, _ball(u + 0.06, v - low, 0.2 * size, 0.36 * size))
     wide = 0.13 + body.uniform(0.02, 0.13) * np.exp(-np.square((v + 0.3) / 0.3))  # with the thymus
     middle = _step(wide - a, 0.04)
-    dome = 0.58 + breath + 0.06 * (u > 0) + 0.9 * np.square(a - 0.4)  # the diaphragm
+    dome = 0.61 + breath + 0.03 * np.sign(u) + 0.9 * np.square(a - 0.4)  # the diaphragm
     lung = _step(cage - 0.05 - a, 0.05) * _step(dome - v, 0.04) * _step(v + 0.88, 0.1)
     lung *= (1 - middle) * (1 - 0.95 * np.minimum(1, 1.8 * heart))
     lung *= 0.5 + 0.5 * np.sqrt(np.clip(1 - np.square(a / cage), 0, 1))
-    air = lung * (1 - _disease(u, v, a, label, body, view))
-    bubble = _ball(u, v, body.uniform(0.35, 0.5), 0.86 + breath, 0.2, 0.1)  # air in the stomach
+    air = lung * (1 - _disease(u, v, label, body, view))
+    bubble = _ball(u - body.uniform(0.35, 0.5), v - 0.86 - breath, 0.2, 0.1)  # air in the stomach
     tissue = _tissue(u, v, a, body) + 0.15 * heart + 0.05 * middle - 0.25 * bubble
     return tissue - 0.7 * air + 1.25 * _bones(u, v, a, cage, body)
 
@@ -217,8 +191,7 @@ def _tissue(u, v, a, body):
     flank = 1.05 + 0.06 * np.cos(3 * v)
     trunk = np.clip(1 - np.square(a / flank), 0, 1) ** 0.7 * _step(v + 1.18 - 0.3 * a * a, 0.12)
     neck = 0.8 * _rod(u, v, (0, -3), (0, -0.8), 0.33)
-    raised = body.random() < 0.6
-    elbow = (1.35, -1.7) if raised else (1.3, 0.4)
+    elbow = (1.35, -1.7) if body.random() < 0.6 else (1.3, 0.4)
     arm = _rod(a, v, (0.85, -0.8), elbow, 0.2)
     bone = _rod(a, v, (0.92, -0.85), elbow, 0.07) - 0.5 * _rod(a, v, (0.92, -0.85), elbow, 0.045)
     return np.maximum(np.maximum(trunk, neck), 0.5 * arm) + 0.4 * bone
@@ -239,31 +212,30 @@ def _bones(u, v, a, cage, body):
     return ribs + spine - windpipe + collar
 
 
-def _disease(u, v, a, label, body, view):
+def _disease(u, v, label, body, view):
     """Share of the air that is gone (0 to 1): vessels, and more of it in pneumonia."""
-    severity, hazy, busy = body.beta(2, 1.5), body.beta(1.5, 6), body.beta(2, 6)
+    severity, hazy, busy = body.beta(2, 1.4), body.beta(1.5, 6), body.beta(2, 6)
     if label == "virus":
         hazy, busy = hazy + severity, busy + 0.9 * severity
-    hilum = np.exp(-(np.square(a - 0.2) + np.square(v)) / 0.25)
+    hilum = np.exp(-(np.square(np.abs(u) - 0.2) + np.square(v)) / 0.25)
     net = np.exp(-np.square(2.5 * _noise(view, u.shape, 26)))  # septa: thin closed lines
     gone = 0.35 * hazy * (0.35 + 0.65 * hilum) * (0.8 + 0.3 * _noise(view, u.shape, 5))
-    gone += busy * (0.17 * net + (0.2 + 0.6 * hilum) * _streaks(a, u, v, view))
+    gone += busy * (0.14 * net + (0.2 + 0.6 * hilum) * _streaks(u, v, view))
     if label == "bacteria":
         x, y = (LOBES[body.integers(len(LOBES))] + body.normal(0, 0.06, 2)).tolist()
         far = np.hypot((u - x) / body.uniform(0.25, 0.42), (v - y) / body.uniform(0.2, 0.38))
         patchy = 0.3 * _noise(view, u.shape, 6) + 0.12 * _noise(view, u.shape, 20)
-        gone += (0.1 + 0.9 * severity) * _step(1 - far + patchy, 1.0)
+        gone += (0.2 + 0.8 * severity) * _step(1 - far + patchy, 1.0)
     return np.clip(gone, 0, 0.97)
 
 
-def _streaks(a, u, v, view):
+def _streaks(u, v, view):
     """Lines that run outwards from the hilum of each lung, 0 to 1."""
-    table = ndimage.gaussian_filter(view.normal(size=(512, 64)), (2.4, 4), mode="wrap")
-    table = (np.clip(table / table.std() - 0.3, 0, 2.5) / 2.5).astype(np.float32)
-    a, v = a - 0.05, v + 0.03 * _noise(view, u.shape, 9)
+    table = np.clip(_noise(view, (512, 64), 9) - 0.3, 0, 2.5) / 2.5  # by angle and distance
+    a, v = np.abs(u) - 0.05, v + 0.03 * _noise(view, u.shape, 9)
     angle = np.arctan2(v, a) * (255 / (2 * math.pi)) + np.where(u > 0, np.float32(128), 384)
     far = np.minimum(50 * np.hypot(a, v), 63)
-    return table[angle.astype(int) % 512, far.astype(int)]
+    return table[angle.astype(int), far.astype(int)]
 
 
 def _film(loss, view):
@@ -289,9 +261,9 @@ def _step(x, soft):
     return t * t * (3 - 2 * t)
 
 
-def _ball(u, v, x, y, a, b):
-    """Thickness, at most 1, of an ellipsoid."""
-    return np.sqrt(np.clip(1 - np.square((u - x) / a) - np.square((v - y) / b), 0, 1))
+def _ball(u, v, a, b):
+    """Thickness, at most 1, of an ellipsoid at 0 with the half axes a and b."""
+    return np.sqrt(np.clip(1 - np.square(u / a) - np.square(v / b), 0, 1))
 
 
 def _rod(u, v, start, end, radius):

@@ -191,7 +191,7 @@ def fit_estimator(
     classes: int = 2,
     cache: Path | None = None,
 ) -> Fit:
-    """Fit a scikit-learn classifier on the training rows of `features` (rows, number of features)."""
+    """Fit a scikit-learn classifier on the training rows of `features` (rows, features)."""
     description = {
         "options": {"estimator": repr(estimator), "seed": seed},
         "data": _data_digest(table, features),

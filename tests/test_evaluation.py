@@ -110,6 +110,11 @@ def test_predict_refuses_what_is_no_probability(p, message):
         evaluation.predict(fit_of(p), images_of(6), index_table())
 
 
+def test_predict_clips_what_arithmetic_adds():
+    table = evaluation.predict(fit_of([0, 1 + 4e-6, -4e-6, 0, 1, 0]), images_of(6), index_table())
+    assert table["p_pneumonia"].tolist() == [1, 0, 1, 0]
+
+
 def test_predict_refuses_other_images():
     with pytest.raises(UserError, match="5 images for 6 rows"):
         evaluation.predict(fit_of(np.zeros(6)), images_of(5), index_table())
@@ -248,6 +253,9 @@ def test_order_of_rows_does_not_matter_and_seed_does(classes):
 
 
 def test_a_disjoint_set_that_is_elsewhere_is_left_out():
+    table = both()
+    val = set(table[table["split"] == "val"]["file"])
+    assert set(evaluation.metrics(table, val, resamples=50)["subset"]) == {"all"}
     assert set(evaluation.metrics(both(), {"IM-1.jpeg"}, resamples=50)["subset"]) == {"all"}
 
 

@@ -64,7 +64,7 @@ def label(file: str) -> str:
 
 
 def _parse(file: str) -> tuple[str, int, str]:
-    """Patient key, number in it, and label; raises UserError for a name that is none of the set's."""
+    """Patient key, number in it, and label; raises UserError for a foreign name."""
     stem = Path(file).stem
     if found := PNEUMONIA_NAME.match(stem):
         return found[1], int(found[2]), found[3]

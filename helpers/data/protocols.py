@@ -56,7 +56,7 @@ def pooled(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def pooled_patient(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The sizes of `pooled` without a shared patient: whole patients are drawn until each is full."""
+    """The sizes of `pooled` without a shared patient: drawn by whole patients."""
     validation, test = _pooled_sizes(table)
     groups = patient_or_duplicate(table)
     split = np.full(len(table), "train", dtype=object)
@@ -72,7 +72,7 @@ def pooled_patient(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def cross_validated(table: pd.DataFrame, seed: int, fold: int, folds: int = 5) -> pd.DataFrame:
-    """Fold `fold` (from 0) of `folds` over everything, patients kept together; 15 % inner validation."""
+    """Fold `fold` (from 0) of `folds` over everything, by patient; 15 % inner validation."""
     if not 0 <= fold < folds:
         raise ValueError(f"fold must be from 0 to {folds - 1}, not {fold}")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)

@@ -1,0 +1,41 @@
+# The front door. `make help` lists what it can do.
+PYTHON ?= python3
+UV ?= .uv/bin/uv
+UV_VERSION := 0.13.8
+RUN ?= runs/reference-kermany
+JOBS ?= 1
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export JUPYTER_PREFER_ENV_PATH := 1
+
+.PHONY: help run test data publish lab lint
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: .venv/.complete  ## every notebook in order, into runs/ (PARAMETERS=smoke|reference|gpu JOBS=2 NOTEBOOK=03_dense)
+	@snakemake --cores $(JOBS) --quiet rules host --rerun-incomplete --nolock \
+	  $(if $(PARAMETERS),--config parameters=$(PARAMETERS)) $(NOTEBOOK)
+
+test: .venv/.complete lint  ## lint and the whole test suite
+	@pytest
+
+data: .venv/.complete  ## download the radiographs, 1.2 GB (FROM=file.zip or a folder that you have)
+	@python -m helpers.data.download --from "$(FROM)"
+
+publish: .venv/.complete  ## finished fits of RUN into results/, images/, README and the final notebook
+	@python -m helpers.publishing $(RUN)
+
+lab: .venv/.complete  ## JupyterLab on the notebooks
+	@jupyter lab --notebook-dir=.
+
+lint: .venv/.complete  ## ruff on code and notebooks
+	@ruff check . && ruff format --check .
+
+.venv/.complete: pyproject.toml uv.lock $(if $(filter .uv/%,$(UV)),$(UV))
+	$(UV) sync --quiet --frozen --extra test
+	@touch $@
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet uv==$(UV_VERSION)

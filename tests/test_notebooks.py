@@ -1,0 +1,197 @@
+"""Every notebook: its shape, and its run at the smoke parameters on synthetic radiographs."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers import results
+from helpers.settings import PARAMETERS, PROJECT
+
+FOLDER = PROJECT / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+SERIES = [path.stem for path in NOTEBOOKS if path.stem[0].isdigit()]
+RUN = PROJECT / "runs" / "smoke-synthetic"
+
+
+def read(path: Path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list:
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def run(*command: str, **variables: str) -> subprocess.CompletedProcess:
+    bin_folder = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{bin_folder}:{os.environ['PATH']}"} | variables
+    return subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@each_notebook
+def test_parameters_are_literals_and_checked_at_once(path):
+    cells = code_cells(path)
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    assert tagged == cells[:1]
+    for statement in ast.parse(cells[0].source).body:
+        assert isinstance(statement, ast.Assign)
+        assert statement.targets[0].id.isupper()
+        ast.literal_eval(statement.value)
+    assert "settings.check(globals()" in cells[1].source
+
+
+@each_notebook
+def test_it_opens_with_its_question_and_closes_with_what_was_learnt(path):
+    cells = read(path).cells
+    assert cells[0].source.startswith("# ")
+    assert "**Question.**" in cells[0].source
+    headings = re.findall(r"(?m)^## .*$", "\n".join(cell.source for cell in cells))
+    assert "learnt" in headings[-1]
+
+
+@each_notebook
+def test_links_lead_somewhere(path):
+    texts = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+    links = re.findall(r"\]\(([^)#\s]+)", "\n".join(texts))
+    assert links
+    for link in links:
+        assert link.startswith("http") or (FOLDER / link).exists(), link
+
+
+@each_notebook
+def test_cells_are_short_and_reach_for_nothing_outside(path):
+    sources = [cell.source for cell in code_cells(path)]
+    long = [source for source in sources if len(source.splitlines()) > 15]
+    assert len(long) <= 0.2 * len(sources)
+    for word in ("sys.path", "chdir", "!pip", "%pip", "tensorflow"):
+        assert not any(word in source for source in sources), word
+
+
+@each_notebook
+def test_only_the_final_notebook_is_stored_with_outputs(path):
+    stored = [bool(cell.outputs) or cell.execution_count is not None for cell in code_cells(path)]
+    assert any(stored) == (path.stem == "final_notebook")
+
+
+@each_notebook
+def test_the_readme_lists_it(path):
+    assert f"notebooks/{path.name}" in (PROJECT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def series(phantoms):
+    """The whole series through Snakemake and papermill, executed anew."""
+    for done in (RUN / "done").glob("*"):
+        done.unlink()
+    finished = run(
+        *("snakemake", "--cores", "1", "--nolock", "--rerun-incomplete"),
+        *("--config", "parameters=smoke"),
+        CHEST_XRAY_DIR=str(phantoms),
+    )
+    assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-6000:]
+    return finished
+
+
+def test_the_series_runs_and_says_that_it_is_synthetic(series):
+    assert "SYNTHETIC radiographs" in series.stderr
+    assert {path.name for path in (RUN / "done").iterdir()} == {*SERIES, "final_notebook"}
+    assert (RUN / "final_notebook.html").stat().st_size > 100_000
+    assert set(results.experiments(RUN / "results").dataset) == {"synthetic"}
+
+
+def test_what_ran_is_what_is_stored(series):
+    for name in (*SERIES, "final_notebook"):
+        ran = [cell for cell in code_cells(RUN / "notebooks" / f"{name}.ipynb")]
+        ran = [cell for cell in ran if "injected-parameters" not in cell.metadata.get("tags", [])]
+        stored = code_cells(FOLDER / f"{name}.ipynb")
+        assert [cell.source for cell in ran] == [cell.source for cell in stored]
+        warnings = [
+            output for cell in ran for output in cell.outputs if output.get("name") == "stderr"
+        ]
+        assert not warnings, (name, warnings)
+
+
+def test_a_second_run_has_nothing_to_do(series, phantoms):
+    again = run(
+        *("snakemake", "--cores", "1", "--nolock", "--dry-run", "--config", "parameters=smoke"),
+        CHEST_XRAY_DIR=str(phantoms),
+    )
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def papermill(name: str, tmp_path: Path, phantoms: Path, **parameters):
+    options = [word for key, value in parameters.items() for word in ("-p", key, str(value))]
+    return run(
+        *("papermill", f"notebooks/{name}.ipynb", str(tmp_path / "out.ipynb"), *options),
+        CHEST_XRAY_DIR=str(phantoms),
+    )
+
+
+def test_the_template_runs_alone_and_joins_the_comparison(tmp_path, phantoms):
+    done = papermill("template", tmp_path, phantoms, EPOCHS=2, IMAGE_SIZE=32, RESAMPLES=50)
+    assert done.returncode == 0, done.stderr[-3000:]
+    measured = results.metrics(PROJECT / "runs" / "lab-synthetic" / "results")
+    assert results.number(measured, "auc", experiment="my_experiment").n > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("EPOCH", 2, "unknown parameter EPOCH"),
+        ("RUN", "x", "unknown parameter RUN"),
+        ("EPOCHS", "two", "EPOCHS must be int"),
+        ("PRECISION", "float8", "PRECISION must be one of"),
+    ],
+)
+def test_a_wrong_parameter_stops_before_training(name, value, message, tmp_path, phantoms):
+    done = papermill("03_dense", tmp_path, phantoms, **{name: value})
+    assert done.returncode != 0
+    assert message in done.stderr
+    executed = [cell for cell in code_cells(tmp_path / "out.ipynb") if cell.execution_count]
+    assert not any("training.fit" in cell.source for cell in executed)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no parameters file"),
+        ("all: {EPOCH: 1}", "unknown parameter 'EPOCH'"),
+        ("all: {SEED: zero}", "SEED must be int"),
+        ("01_eda: {EPOCHS: 3}", "01_eda has no parameter EPOCHS"),
+        ("3_dense: {EPOCHS: 3}", "is no notebook"),
+    ],
+)
+def test_a_wrong_parameters_file_stops_the_run(content, message, phantoms):
+    path = PROJECT / "parameters" / "wrong.yaml"
+    if content:
+        path.write_text(content)
+    try:
+        done = run(
+            *("snakemake", "--cores", "1", "--dry-run", "--config", "parameters=wrong"),
+            CHEST_XRAY_DIR=str(phantoms),
+        )
+    finally:
+        path.unlink(missing_ok=True)
+    assert done.returncode != 0
+    assert "error: " in done.stderr and message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_data_folder_is_one_line(tmp_path):
+    done = run("snakemake", "--cores", "1", CHEST_XRAY_DIR=str(tmp_path / "none"))
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1].startswith("error: no data folder at")
+
+
+def test_parameters_have_a_meaning():
+    assert all(parameter.meaning for parameter in PARAMETERS.values())

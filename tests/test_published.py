@@ -1,0 +1,100 @@
+"""The published results: every number follows from the published predictions."""
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from helpers import data, publishing, results
+from helpers.settings import MANIFEST, RESULTS
+
+MEGABYTE = 1_000_000
+
+
+def wrong_metrics(folder: Path) -> list[str]:
+    """Fits of which a published metric does not follow from the published predictions."""
+    disjoint = data.disjoint_files(pd.read_csv(MANIFEST))
+    measured = results.metrics(folder)
+    wrong = []
+    for row in results.experiments(folder).to_dict("records"):
+        name = results.prediction_name(row)
+        again = results.measure(row, pd.read_csv(folder / "predictions" / name), disjoint)
+        key = [row[column] for column in results.KEY]
+        same = (measured[results.KEY] == key).all(axis=1)
+        try:
+            pd.testing.assert_frame_equal(
+                measured[same].reset_index(drop=True),
+                again.fillna({"threshold_rule": ""}),
+                check_dtype=False,
+                atol=1e-9,
+            )
+        except AssertionError:
+            wrong.append(name)
+    return wrong
+
+
+def readme_is_current(readme: Path, folder: Path = RESULTS) -> bool:
+    return results_table(readme) == publishing.readme_table(folder)
+
+
+def results_table(readme: Path) -> str:
+    return readme.read_text().split(publishing.MARKS[0])[1].split(publishing.MARKS[1])[0].strip()
+
+
+def test_every_metric_follows_from_the_predictions():
+    assert wrong_metrics(RESULTS) == []
+
+
+def test_each_fit_has_predictions_and_each_prediction_a_fit():
+    rows = results.experiments().to_dict("records")
+    files = {str(path.relative_to(RESULTS / "predictions")) for path in RESULTS.rglob("*-s*.csv")}
+    assert {results.prediction_name(row) for row in rows} == files
+    assert {row["dataset"] for row in rows} == {"kermany"}
+
+
+@pytest.mark.parametrize("table", ["metrics.csv", "predictions/texture_logistic/official-s0.csv"])
+def test_an_edited_file_is_found(tmp_path, table):
+    folder = shutil.copytree(RESULTS, tmp_path / "results")
+    rows = pd.read_csv(folder / table, keep_default_na=False)
+    column = "value" if table == "metrics.csv" else "p_pneumonia"
+    rows.loc[len(rows) - 1, column] = 0.123456
+    rows.to_csv(folder / table, index=False)
+    assert len(wrong_metrics(folder)) == 1
+
+
+def test_the_readme_shows_the_published_results():
+    assert readme_is_current(publishing.README)
+
+
+def test_an_edited_readme_is_found(tmp_path):
+    edited = tmp_path / "README.md"
+    text = publishing.README.read_text()
+    number = results_table(publishing.README).rsplit("(", 1)[1][:4]
+    edited.write_text(text.replace(f"({number}", "(99.9"))
+    assert edited.read_text() != text
+    assert not readme_is_current(edited)
+
+
+def test_the_final_notebook_shows_what_its_cells_give(tmp_path):
+    copy = shutil.copy(publishing.FINAL, tmp_path / "final.ipynb")
+    stored = nbformat.read(copy, as_version=4)
+    publishing.execute_final(Path(copy))
+    again = nbformat.read(copy, as_version=4)
+    assert texts(again) == texts(stored)
+    assert publishing.FINAL.stat().st_size < 3 * MEGABYTE
+
+
+def texts(notebook) -> list:
+    """Source and text outputs of every cell; pictures may differ by a renderer's version."""
+    return [
+        (
+            cell.source,
+            [
+                output.get("text") or output.get("data", {}).get("text/markdown")
+                for output in cell.get("outputs", [])
+            ],
+        )
+        for cell in notebook.cells
+    ]

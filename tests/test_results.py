@@ -1,0 +1,129 @@
+"""What a fit leaves behind: written, replaced, read, published, refused."""
+
+import pandas as pd
+import pytest
+from sklearn.dummy import DummyClassifier
+
+from helpers import data, evaluation, publishing, results, training
+from helpers.settings import UserError
+
+
+@pytest.fixture
+def table(index):
+    return data.official(index, seed=0)
+
+
+def constant_fit(table, cache, strategy="most_frequent", seed=0):
+    features = data.metadata(table)
+    estimator = DummyClassifier(strategy=strategy, random_state=seed)
+    fit = training.fit_estimator(estimator, features, table, seed=seed, image_size=16, cache=cache)
+    return fit, evaluation.predict(fit, features, table)
+
+
+@pytest.fixture
+def run(index, table, run_folder):
+    run = results.Run("02_baseline", "test", index, resamples=50)
+    run.save(*constant_fit(table, run.fits), "most_frequent", "official")
+    return run
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Empty folders in place of the published results and figures."""
+    monkeypatch.setattr(publishing, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(publishing, "IMAGES", tmp_path / "images")
+    return tmp_path / "results"
+
+
+def pretend_real(run):
+    path = run.results / "experiments.csv"
+    path.write_text(path.read_text().replace("synthetic", "kermany"))
+
+
+def test_tables_follow_the_contract(run):
+    row = results.experiments(run.results).iloc[0]
+    assert list(row.index) == results.EXPERIMENT_COLUMNS
+    assert (row.experiment, row.protocol, row.seed, row.fold) == (
+        "most_frequent",
+        "official",
+        0,
+        "",
+    )
+    assert row.dataset == "synthetic"
+    measured = results.metrics(run.results)
+    assert list(measured.columns) == results.METRIC_COLUMNS
+    assert set(measured.subset) == {"all", "disjoint"}
+    predictions = results.predictions("most_frequent", folder=run.results)
+    assert list(predictions.columns) == ["file", "split", "label", "p_pneumonia"]
+    assert set(predictions.split) == {"val", "test"}
+
+
+def test_a_fit_replaces_the_one_with_its_key_and_no_other(run, table):
+    before = results.metrics(run.results)
+    run.save(*constant_fit(table, run.fits, seed=1), "most_frequent", "official")
+    run.save(*constant_fit(table, run.fits), "most_frequent", "cross_validated", fold=2)
+    run.save(*constant_fit(table, run.fits), "most_frequent", "official")
+    assert len(results.experiments(run.results)) == 3
+    after = results.metrics(run.results)
+    same = after[(after.seed == 0) & (after.protocol == "official")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(same, before, check_dtype=False)
+
+
+def test_the_disjoint_subset_counts_only_on_the_official_test_images(run, table):
+    fit, predictions = constant_fit(table, run.fits)
+    measured = run.save(fit, predictions, "most_frequent", "pooled")
+    assert set(measured.subset) == {"all"}
+
+
+def test_number_wants_exactly_one_row(run):
+    measured = results.metrics(run.results)
+    assert results.number(measured, "recall").value == 1
+    assert results.number(measured, "auc", "val").value == 0.5
+    with pytest.raises(UserError, match="0 rows"):
+        results.number(measured, "auc", experiment="other")
+    with pytest.raises(UserError, match="one is wanted"):
+        results.number(pd.concat([measured, measured]), "auc")
+
+
+def test_reading_where_nothing_is_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match="make run"):
+        results.metrics(tmp_path)
+    with pytest.raises(UserError, match="no predictions of cnn"):
+        results.predictions("cnn", folder=tmp_path)
+
+
+def test_a_synthetic_run_cannot_be_published(run, published):
+    with pytest.raises(UserError, match="only runs on kermany"):
+        publishing.publish(run.folder)
+    assert not published.exists()
+
+
+def test_publishing_merges_and_measures_again(run, published, monkeypatch):
+    pretend_real(run)
+    monkeypatch.setattr(publishing, "MANIFEST", run.folder / "manifest.csv")
+    frame = data.index()[["file", "official_split", "label", "patient"]]
+    frame.to_csv(publishing.MANIFEST, index=False)
+    assert publishing.publish(run.folder) == 1
+    assert publishing.publish(run.folder) == 1
+    assert len(results.experiments(published)) == 1
+    assert (published / "predictions/most_frequent/official-s0.csv").exists()
+
+
+@pytest.mark.parametrize("what", ["predictions", "row"])
+def test_a_row_that_does_not_belong_to_its_predictions_is_refused(run, published, what):
+    pretend_real(run)
+    edited = run.results / "predictions/most_frequent/official-s0.csv"
+    old, new = "1.0", "0.9"
+    if what == "row":
+        edited = run.results / "experiments.csv"
+        old = results.experiments(run.results).settings_hash[0]
+        new = "0" * len(old)
+    edited.write_text(edited.read_text().replace(old, new, 1))
+    with pytest.raises(UserError, match="does not belong"):
+        publishing.publish(run.folder)
+    assert not published.exists()
+
+
+def test_the_command_line_prints_one_line(tmp_path, capsys):
+    assert publishing.main([str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: no experiments.csv in {tmp_path}")
