@@ -8,7 +8,7 @@ JOBS ?= 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help run test data publish lab lint
+.PHONY: help run test data publish lab lint bench
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -28,6 +28,9 @@ publish: .venv/.complete  ## finished fits of RUN into results/, images/, README
 
 lab: .venv/.complete  ## JupyterLab on the notebooks
 	@jupyter lab --notebook-dir=.
+
+bench: .venv/.complete  ## seconds to index and load the images below FOLDER
+	@python benchmarks/loading.py $(FOLDER)
 
 lint: .venv/.complete  ## ruff on code and notebooks
 	@ruff check . && ruff format --check .

@@ -1,5 +1,9 @@
 """Shared code behind the notebooks, one module per step of the work."""
 
+import logging
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach us as exceptions
+
+# It warns of every fifth network in a row, as if one network were rebuilt by mistake
+logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in record.getMessage())

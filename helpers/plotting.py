@@ -1,5 +1,7 @@
 """Figures: one style, one way to save them, and those that several notebooks draw."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -13,11 +15,14 @@ from matplotlib.figure import Figure
 from sklearn.metrics import auc
 
 from helpers import evaluation, results
+from helpers.models import keras
 from helpers.settings import LABELS, UserError, write_atomically
 from helpers.training import Fit
 
 # Okabe & Ito (2008): told apart with colour-blind eyes and in gray
 COLORS = {"normal": "#0072B2", "bacteria": "#D55E00", "virus": "#009E73", "pneumonia": "#D55E00"}
+NAMES = {"auc": "AUC"}
+BARS = ["value", "low", "high"]
 WIDTH = 8.0  # inches
 DPI = 110
 
@@ -28,7 +33,7 @@ plt.rcParams.update({"figure.constrained_layout.use": True, "savefig.facecolor":
 def save(figure: Figure, place: "results.Run | results.Story", name: str) -> None:
     """Write a figure as `<name>.png` into the place's figures; phantoms are named on it."""
     if place.dataset == "synthetic":
-        figure.text(0.995, 0.005, "synthetic radiographs", ha="right", color="crimson", size=9)
+        figure.text(1, 1, "synthetic radiographs", ha="right", va="bottom", color="crimson", size=9)
     write_atomically(
         place.figures / f"{name}.png", partial(figure.savefig, dpi=DPI, bbox_inches="tight")
     )
@@ -82,44 +87,39 @@ def confusion(
 ) -> Figure:
     """Confusion matrix of each prediction table on each split: counts, and shares of each row."""
     pairs = [(name, split) for name in tables for split in splits]
-    width = min(WIDTH, 3.6 * len(pairs))
-    figure, axes = plt.subplots(1, len(pairs), figsize=(width, 3.0), squeeze=False)
-    for axis, (name, split) in zip(axes.flat, pairs, strict=True):
+    columns = min(len(pairs), 3)
+    rows = math.ceil(len(pairs) / columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(WIDTH * columns / 3 + 1, 2.7 * rows), sharey=True, squeeze=False
+    )
+    for axis in axes.flat[len(pairs) :]:
+        axis.axis("off")
+    for axis, (name, split) in zip(axes.flat, pairs, strict=False):
         counts = evaluation.confusion(tables[name], split, threshold)
         shares = counts.div(counts.sum(axis=1), axis=0)
         texts = counts.astype(str) + "\n" + (100 * shares).round(1).astype(str) + " %"
-        sns.heatmap(shares, annot=texts, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, ax=axis)
-        axis.set(title=f"{name}, {split}", xlabel="predicted", ylabel="true")
-        axis.tick_params(axis="y", rotation=0)
+        style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "cbar": False, "annot_kws": {"size": 10}}
+        sns.heatmap(shares, annot=texts, fmt="", ax=axis, **style)
+        axis.set_title(f"{name}, {split}", size=11)
+        axis.set(xlabel="predicted", ylabel="true" if axis in axes[:, 0] else "")
+        axis.tick_params(axis="both", labelsize=10, rotation=0)
     return figure
 
 
-def comparison(measured: pd.DataFrame, metrics: Sequence[str] = ("auc", "accuracy")) -> Figure:
-    """Each experiment's test metrics with their 95 % intervals, best AUC on top."""
-    rows = results.binary_rows(measured)
-    names = rows[rows.metric == "auc"].sort_values("value").experiment
+def comparison(measured: pd.DataFrame) -> Figure:
+    """Each experiment's test metrics, best AUC on top: 95 % intervals, or spread over seeds."""
+    rows = results.headline(measured)
+    names = rows.experiment.unique()[::-1]
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(WIDTH, 1.2 + 0.32 * len(names)), sharey=True
+        1, len(results.HEADLINE), figsize=(WIDTH, 1.2 + 0.3 * len(names)), sharey=True
     )
-    for axis, metric, color in zip(axes, metrics, sns.color_palette(), strict=False):
-        chosen = rows[rows.metric == metric].set_index("experiment").loc[names]
-        errors = np.abs(chosen[["low", "high"]].sub(chosen.value, axis=0).to_numpy().T)
-        axis.errorbar(
-            100 * chosen.value, range(len(names)), xerr=100 * errors, fmt="o", color=color
-        )
-        axis.set(xlabel=f"{metric.replace('_', ' ')} on test, %", yticks=range(len(names)))
-        axis.set_yticklabels(names)
-    return figure
-
-
-def shares(table: pd.DataFrame, column: str) -> Figure:
-    """How many images of each label there are in each value of `column`."""
-    counts = table.groupby([column, "label"]).size().unstack(fill_value=0)[list(LABELS)]
-    figure, axis = plt.subplots(figsize=(WIDTH, 3.2))
-    counts.plot.bar(ax=axis, color=[COLORS[label] for label in LABELS], rot=0)
-    for bars in axis.containers:
-        axis.bar_label(bars, size=9)
-    axis.set(ylabel="images", xlabel=column.replace("_", " "))
+    for axis, metric, color in zip(axes, results.HEADLINE, sns.color_palette(), strict=False):
+        chosen = 100 * rows[rows.metric == metric].set_index("experiment").loc[names, BARS]
+        errors = [chosen.value - chosen.low, chosen.high - chosen.value]
+        axis.errorbar(chosen.value, range(len(names)), xerr=errors, fmt="o", color=color)
+        axis.set_xlabel(f"{NAMES.get(metric, metric)}, %", size=11)
+        axis.set_yticks(range(len(names)), names)
+        axis.tick_params(labelsize=10)
     return figure
 
 
@@ -155,5 +155,113 @@ def weights_on_image(weights: np.ndarray, image: np.ndarray) -> Figure:
     strength = np.minimum(1, 2 * np.abs(weights) / limit)  # half of the largest weight hides all
     axes[2].imshow(weights, cmap=colormap, vmin=-limit, vmax=limit, alpha=strength)
     bar = figure.colorbar(axes[1].images[0], ax=axes, shrink=0.8)
-    bar.set_label("weight towards pneumonia")
+    bar.set_label("weight (+ pneumonia)", size=10)
+    bar.ax.tick_params(labelsize=9)
+    return figure
+
+
+def seeds(measured: pd.DataFrame, metrics: Sequence[str], split: str = "test") -> Figure:
+    """Each metric in a panel: one gray line a seed across the experiments, and the means."""
+    rows = results.binary_rows(measured, split)
+    figure, axes = plt.subplots(1, len(metrics), figsize=(WIDTH, 3.2), squeeze=False)
+    for axis, metric in zip(axes.flat, metrics, strict=True):
+        chosen = rows[rows.metric == metric]
+        table = 100 * chosen.pivot(index="experiment", columns="seed", values="value")
+        table = table.loc[chosen.experiment.unique()]
+        axis.plot(range(len(table)), table, "o-", color="gray", alpha=0.6, linewidth=1)
+        axis.plot(table.mean(axis=1).to_numpy(), "_", color=COLORS["pneumonia"], ms=28, mew=3)
+        axis.set(title=NAMES.get(metric, metric), xlim=(-0.5, len(table) - 0.5))
+        axis.set_xticks(range(len(table)), table.index)
+        axis.grid(axis="x", visible=False)
+    axes[0, 0].set_ylabel(f"% on {split}")
+    return figure
+
+
+def architecture(model: keras.Model) -> Figure:
+    """A network from left to right, as its layers are joined.
+
+    One bar a layer, as high as the side of its feature maps (logarithmic), and an arch for each
+    shortcut, with the convolution on it if there is one.
+    """
+    shortcuts = _shortcuts(model)
+    aside = {layer for path in shortcuts.values() for layer in path[:-1]}
+    drawn = [x for x in model.layers if type(x).__name__ in KINDS and x not in aside]
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.0))
+    for place, layer in enumerate(drawn):
+        kind, color = KINDS[type(layer).__name__]
+        height = np.log2(layer.output.shape[1]) if len(layer.output.shape) == 4 else 0.6
+        if kind == "add":
+            axis.text(place, 0, "+", ha="center", va="center", size=14)
+        else:
+            axis.bar(place, height, 0.7, bottom=-height / 2, color=color, zorder=2)
+        axis.text(place, -4, _layer_text(layer, kind), rotation=90, ha="center", va="top", size=8)
+    for addition, path in shortcuts.items():
+        _arch(axis, drawn.index(_ancestor(path[-1], drawn)) + 0.5, drawn.index(addition), path[:-1])
+    axis.plot([-1, len(drawn)], [0, 0], color="gray", linewidth=1, zorder=1)
+    axis.set(ylim=(-8.5, 5), xlim=(-1, len(drawn)))
+    axis.axis("off")
+    return figure
+
+
+KINDS = {  # layers that `architecture` draws; the others belong to the one before them
+    "Conv2D": ("conv", "#56B4E9"),
+    "MaxPooling2D": ("max pool", "#E69F00"),
+    "GlobalAveragePooling2D": ("mean of maps", "#E69F00"),
+    "Dense": ("dense", "#009E73"),
+    "Add": ("add", "none"),
+}
+
+
+def _shortcuts(model: keras.Model) -> dict[keras.Layer, list[keras.Layer]]:
+    """For each addition the shortest way back to where the network forked, the fork at its end."""
+    used = Counter(parent for layer in model.layers for parent in _parents(layer))
+
+    def back_to_fork(layer):
+        path = [layer]
+        while used[path[-1]] == 1:
+            path.append(_parents(path[-1])[0])
+        return path
+
+    additions = [layer for layer in model.layers if type(layer).__name__ == "Add"]
+    return {x: min(map(back_to_fork, _parents(x)), key=len) for x in additions}
+
+
+def _parents(layer: keras.Layer) -> list[keras.Layer]:
+    if isinstance(layer, keras.layers.InputLayer):
+        return []
+    tensors = layer.input if isinstance(layer.input, list) else [layer.input]
+    return [tensor._keras_history.operation for tensor in tensors]
+
+
+def _ancestor(layer: keras.Layer, drawn: Sequence[keras.Layer]) -> keras.Layer:
+    while layer not in drawn:
+        layer = _parents(layer)[0]
+    return layer
+
+
+def _layer_text(layer: keras.Layer, kind: str) -> str:
+    shape = " x ".join(map(str, layer.output.shape[1:]))
+    if kind == "conv":
+        kernel, stride = layer.kernel_size[0], layer.strides[0]
+        kind = f"conv {kernel} x {kernel}" + (f" / {stride}" if stride > 1 else "")
+    return f"{kind}  {shape}" if kind != "add" else ""
+
+
+def _arch(axis, start: float, end: float, convolutions: Sequence[keras.Layer]) -> None:
+    top = 3.6
+    axis.plot([start, start, end], [0, top, top], color="black", linewidth=1, zorder=3)
+    axis.annotate("", (end, 0.5), (end, top), arrowprops={"arrowstyle": "->", "color": "black"})
+    if kernels := [x.kernel_size[0] for x in convolutions if type(x).__name__ == "Conv2D"]:
+        text = ", ".join(f"{kernel} x {kernel}" for kernel in kernels)
+        axis.text((start + end) / 2, top + 0.2, text, ha="center", va="bottom", size=8)
+
+
+def shares(table: pd.DataFrame, column: str) -> Figure:
+    """How many images of each label there are in each value of `column`."""
+    counts = table.groupby([column, "label"]).size().unstack(fill_value=0)[list(LABELS)]
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.2))
+    counts.plot.bar(ax=axis, color=[COLORS[label] for label in LABELS], rot=0)
+    for bars in axis.containers:
+        axis.bar_label(bars, size=9)
+    axis.set(ylabel="images", xlabel=column.replace("_", " "))
     return figure

@@ -72,14 +72,10 @@ def _check_stamp(run: Path, row: dict) -> None:
 def readme_table(folder: Path = RESULTS) -> str:
     """The README's table of results, as Markdown."""
     measured = metrics(folder)
-    table = comparison(measured[measured.protocol == "official"]).reset_index()
-    names = {"auc": "AUC", "accuracy": "accuracy", "recall": "recall", "specificity": "specificity"}
-    lines = [
-        "| experiment | " + " | ".join(names.values()) + " |",
-        "|---|" + "---|" * len(names),
-    ]
-    for row in table.to_dict("records"):
-        lines.append(f"| `{row['experiment']}` | " + " | ".join(row[name] for name in names) + " |")
+    table = comparison(measured[measured.protocol == "official"]).droplevel("protocol")
+    lines = ["| experiment | " + " | ".join(table.columns) + " |"]
+    lines.append("|---|" + "---|" * len(table.columns))
+    lines += [f"| `{name}` | {' | '.join(cells)} |" for name, *cells in table.itertuples()]
     return "\n".join(lines)
 
 

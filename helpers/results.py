@@ -19,6 +19,7 @@ from filelock import FileLock
 from helpers import data, evaluation
 from helpers.settings import (
     IMAGES,
+    LABELS,
     PROJECT,
     RESULTS,
     RUNS,
@@ -34,6 +35,8 @@ EXPERIMENT_COLUMNS = [
     *["backend", "precision", "threads", "settings_hash", "code_version"],
 ]
 METRIC_COLUMNS = [*KEY, *evaluation.COLUMNS]
+HEADLINE = ["auc", "accuracy", "recall", "specificity"]  # never one without the others
+RECALLS = [f"recall_{label}" for label in LABELS]
 TEST_OF_OFFICIAL = ("official", "by_image")  # protocols whose test set is the official one
 
 
@@ -221,25 +224,54 @@ def number(
     return rows.iloc[0]
 
 
+def headline(measured: pd.DataFrame, split: str = "test", rule: str = "0.5") -> pd.DataFrame:
+    """The four figures that belong together, one row an experiment, protocol and metric.
+
+    One fit keeps its value and 95 % interval. Several (seeds, folds) give the mean of their values,
+    and low and high are one standard deviation of them away from it.
+
+    Returns:
+        Columns experiment, protocol, metric, value, low, high, fits; best AUC first.
+    """
+    rows = binary_rows(measured, split, rule)
+    rows = rows[rows.metric.isin(HEADLINE)]
+    groups = rows.groupby(["experiment", "protocol", "metric"], as_index=False)
+    table = groups.agg(
+        value=("value", "mean"),
+        low=("low", "first"),
+        high=("high", "first"),
+        spread=("value", "std"),
+        fits=("value", "size"),
+    )
+    several = table.fits > 1
+    table.loc[several, "low"] = table.value - table.spread
+    table.loc[several, "high"] = table.value + table.spread
+    auc = table[table.metric == "auc"].set_index(["experiment", "protocol"]).value
+    rank = -auc.loc[table.set_index(["experiment", "protocol"]).index].to_numpy()
+    order = np.argsort(rank, kind="stable")
+    return table.drop(columns="spread").iloc[order].reset_index(drop=True)
+
+
 def comparison(measured: pd.DataFrame, split: str = "test", rule: str = "0.5") -> pd.DataFrame:
-    """A reader's table of binary results, best AUC first: percent with 95 % intervals.
+    """A reader's table of `headline`: percent, with intervals or the spread over several fits.
 
     Args:
         measured: a long table of metrics.
         split: val or test.
         rule: the threshold rule of accuracy, recall and specificity.
     """
-    columns = ["auc", "accuracy", "recall", "specificity"]
-    rows = binary_rows(measured, split, rule)
-    rows = rows[rows.metric.isin(columns)]
-    cells = rows.assign(cell=[_cell(*row) for row in rows[["value", "low", "high"]].to_numpy()])
-    wide = cells.pivot(index=KEY, columns="metric", values="cell")
-    order = rows[rows.metric == "auc"].sort_values("value", ascending=False)
-    return wide.loc[order.set_index(KEY).index, columns]
+    rows = headline(measured, split, rule)
+    rows["cell"] = [_cell(row) for row in rows.itertuples()]
+    wide = rows.pivot(index=["experiment", "protocol"], columns="metric", values="cell")
+    wide = wide.loc[rows.set_index(["experiment", "protocol"]).index.unique(), HEADLINE]
+    return wide.rename_axis(columns=None).rename(columns={"auc": "AUC"})
 
 
-def _cell(value: float, low: float, high: float) -> str:
-    return f"{100 * value:.1f} ({100 * low:.1f}-{100 * high:.1f})"
+def _cell(row) -> str:
+    value, low, high = (100 * number for number in (row.value, row.low, row.high))
+    if row.fits > 1:
+        return f"{value:.1f} ± {high - value:.1f} ({row.fits} fits)"
+    return f"{value:.1f} ({low:.1f}-{high:.1f})"
 
 
 @cache

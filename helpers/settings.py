@@ -3,13 +3,13 @@
 import ast
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
-CACHE = DATA / "cache"
+CACHE = Path(os.environ.get("CHEST_XRAY_CACHE") or DATA / "cache").absolute()
 MANIFEST = DATA / "manifest.csv"
 RUNS = PROJECT / "runs"
 RESULTS = PROJECT / "results"
@@ -54,6 +54,18 @@ PARAMETERS = {
         "arithmetic of the nets; auto takes 16 bits where the device has units for it",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     ),
+    "INCEPTION_PROTOCOLS": Parameter(
+        str,
+        "protocols that InceptionResNetV2 is trained under",
+        choices=("pooled", "pooled_patient", "official"),
+        many=True,
+    ),
+    "INCEPTION_PRETRAINED": Parameter(bool, "start it from ImageNet weights if they can be had"),
+    "INCEPTION_END": Parameter(str, "its last layer in use; conv_7b_ac is the whole network"),
+    "INCEPTION_EPOCHS": Parameter(int, "most passes over its training images", 1),
+    "INCEPTION_LEARNING_RATE": Parameter(float, "its first step size of Adam", 1e-8, 10),
+    "FINE_TUNING_EPOCHS": Parameter(int, "most passes while pretrained layers learn", 1),
+    "SMALL_LEARNING_RATE": Parameter(float, "the step size that mends a too large one", 1e-8, 10),
     "RESAMPLES": Parameter(int, "bootstrap resamples behind an interval", 50),
     "SKIP_UNREADABLE": Parameter(bool, "leave unreadable images out instead of stopping"),
 }
@@ -67,13 +79,12 @@ def check_values(values: dict, known: dict[str, Parameter] = PARAMETERS) -> None
                 f"unknown parameter {name!r}. Known parameters: {', '.join(sorted(known))}"
             )
         parameter = known[name]
-        if parameter.many:
-            if not isinstance(value, list) or not value:
-                raise UserError(f"parameter {name} must be a list with at least one value")
-            if len(set(value)) < len(value):
-                raise UserError(f"parameter {name} names a value twice: {value}")
+        if parameter.many and (not isinstance(value, list) or not value):
+            raise UserError(f"parameter {name} must be a list with at least one value")
         for single in value if parameter.many else [value]:
             _check_value(name, single, parameter)
+        if parameter.many and len(set(value)) < len(value):
+            raise UserError(f"parameter {name} names a value twice: {value}")
 
 
 def _check_value(name: str, value, parameter: Parameter) -> None:
@@ -129,8 +140,8 @@ def _parameter_cells(inputs: list[str]) -> tuple[set[str], set[str]]:
 
 
 def _assigned(source: str) -> set[str]:
-    targets = (node.targets for node in ast.parse(source).body if isinstance(node, ast.Assign))
-    return {target.id for group in targets for target in group if isinstance(target, ast.Name)}
+    names = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name))
+    return {name.id for name in names if isinstance(name.ctx, ast.Store)}
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -151,7 +162,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             "Free some disk space or make the folder writable, then run again"
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # such as a parent that is no folder: already reported
+            aside.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def make(folder: str | Path, patients: int = 160, seed: int = 0) -> Path:
     if _is_complete(folder, stamp):
         return folder
     names = {path.name for path in folder.glob("*")}
-    if folder.is_file() or names and not {STAMP} <= names <= {STAMP, "train", "val", "test"}:
+    if folder.is_file() or (names and not {STAMP} <= names <= {STAMP, "train", "val", "test"}):
         raise UserError(f"{folder} holds other files; give synthetic.make a new or empty folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

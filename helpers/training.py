@@ -21,6 +21,8 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from helpers import augmentation
@@ -70,6 +72,7 @@ def prepare(seed: int, threads: int = 0, precision: str = "float32") -> None:
     Raises:
         UserError: the backend has started already with another number of threads.
     """
+    threadpool_limits(threads or None)  # NumPy's and scikit-learn's
     if keras.backend.backend() == "tensorflow":
         import tensorflow
 
@@ -126,6 +129,7 @@ def fit(
         cache: folder of finished fits.
     """
     keras.utils.clear_session()
+    keras.config.set_dtype_policy(_prepared["precision"])  # clear_session forgets it
     keras.utils.set_random_seed(seed)
     model = build()
     classes = max(model.output_shape[-1], 2)
@@ -192,8 +196,10 @@ def fit_estimator(
     cache: Path | None = None,
 ) -> Fit:
     """Fit a scikit-learn classifier on the training rows of `features` (rows, features)."""
+    estimator = clone(estimator)  # the caller's stays as it is
+    written = estimator.__repr__(N_CHAR_MAX=10**6)  # repr cuts a long one in the middle
     description = {
-        "options": {"estimator": repr(estimator), "seed": seed},
+        "options": {"estimator": written, "seed": seed},
         "data": _data_digest(table, features),
     }
     row = _row(description, seed, classes, image_size, 0, "none")
@@ -359,9 +365,11 @@ def _from_cache(cache: Path | None, settings_hash: str, model: keras.Model | Non
         model = joblib.load(folder / "estimator.joblib")
     else:
         model.load_weights(folder / "model.weights.h5")
-    history = pd.read_csv(folder / "history.csv") if (folder / "history.csv").exists() else None
+    history, curve = pd.DataFrame(), folder / "history.csv"
+    if curve.exists():
+        history = pd.read_csv(curve, float_precision="round_trip")
     row = json.loads((folder / "row.json").read_text())
-    return Fit(model, row, pd.DataFrame() if history is None else history, folder)
+    return Fit(model, row, history, folder)
 
 
 def _to_cache(cache: Path | None, fit: Fit) -> Fit:

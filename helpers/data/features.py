@@ -28,7 +28,8 @@ def _bands(image: np.ndarray) -> np.ndarray:
     for _ in range(BANDS):
         fine, coarse = (cv2.GaussianBlur(image, (0, 0), sigma) for sigma in (0.7, 1.4))
         spreads.append(np.std(fine - coarse))
-        image = cv2.resize(coarse, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        if len(image) > 1:  # one pixel cannot be halved; it has no detail either
+            image = cv2.resize(coarse, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     return np.log(np.array(spreads) + 1e-3)
 
 

@@ -95,8 +95,12 @@ def index(folder: Path | str | None = None, skip_unreadable: bool = False) -> pd
             image cannot be read.
     """
     folder = find() if folder is None else resolve(folder)
-    listing = _listing(folder)
-    key = hashlib.sha256(repr((__file__, _code(), str(folder), listing)).encode()).hexdigest()
+    try:
+        listing = _listing(folder)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}. Mend it") from error
+    parts = (_code(), pd.__version__, str(folder), listing)
+    key = hashlib.sha256(repr(parts).encode()).hexdigest()
     cached = CACHE / f"index-{key[:20]}.pkl"
     if cached.exists():
         return pd.read_pickle(cached)
@@ -104,7 +108,7 @@ def index(folder: Path | str | None = None, skip_unreadable: bool = False) -> pd
         rows = list(pool.map(_describe, [folder / name for name, *_ in listing]))
     unreadable = [row["error"] for row in rows if "error" in row]
     if unreadable:
-        _report_unreadable(unreadable, skip_unreadable)
+        _report_unreadable(unreadable, skip=skip_unreadable and len(unreadable) < len(rows))
     table = _tabulate([row for row in rows if "error" not in row])
     if not unreadable:
         write_atomically(cached, table.to_pickle)
@@ -148,7 +152,7 @@ def _describe(path: Path) -> dict:
             width, height, mode = *image.size, image.mode
             if b"\xff\xd9" not in content[-64:]:  # no end-of-image marker: truncated, or no JPEG
                 image.load()
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return {"error": f"{path} ({error})"}
     return {
         "file": path.name,
@@ -176,14 +180,19 @@ def _report_unreadable(unreadable: list[str], skip: bool) -> None:
 
 def _tabulate(rows: list[dict]) -> pd.DataFrame:
     table = pd.DataFrame(rows).sort_values("file", ignore_index=True)
-    twice = table.file[table.file.duplicated()]
+    twice = table.path[table.file.duplicated(keep=False)]
     if len(twice):
-        raise UserError(f"the file name {twice.iloc[0]} occurs twice in the data folder")
-    table["patient"], table["number"], table["label"] = zip(*map(_parse, table.file), strict=True)
+        raise UserError(
+            f"the same file name twice: {twice.iloc[0]} and {twice.iloc[1]}. Take one away"
+        )
+    table["patient"], table["number"], table["label"] = zip(*map(_parse, table.path), strict=True)
     table["pneumonia"] = table.label != "normal"
-    misplaced = table.file[table.pneumonia != (table.folder == "PNEUMONIA")]
+    misplaced = table.path[table.pneumonia != (table.folder == "PNEUMONIA")]
     if len(misplaced):
-        raise UserError(f"{misplaced.iloc[0]} is in the folder of the other class")
+        raise UserError(
+            f"{misplaced.iloc[0]} is in the folder of the other class, going by its name. "
+            "Move it, or run `make data` again"
+        )
     first = table.groupby("digest").file.transform("min")
     groups = first.where(table.digest.duplicated(keep=False))
     table["duplicate_group"] = groups.astype("category").cat.codes.astype(int)

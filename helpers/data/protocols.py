@@ -10,7 +10,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-VALIDATION_SHARE = 0.15
+from helpers.settings import UserError
+
+FOLDS, VALIDATION_FOLDS = 20, 3  # 15 %
 POOLED_VALIDATION, POOLED_TEST, POOLED_ALL = 632, 71, 5856
 
 
@@ -100,10 +102,18 @@ def _official_test(table: pd.DataFrame) -> np.ndarray:
 
 
 def _grouped_validation(table: pd.DataFrame, seed: int) -> np.ndarray:
-    """train or val for each row: 3 of 20 stratified patient-disjoint folds are validation."""
-    splitter = StratifiedGroupKFold(20, shuffle=True, random_state=seed)
-    parts = splitter.split(table, table.label, patient_or_duplicate(table))
-    chosen = [rows for _, rows in parts][: round(20 * VALIDATION_SHARE)]
+    """train or val for each row: 3 of 20 stratified patient-disjoint folds are validation.
+
+    Raises UserError when there are fewer than 20 patients, or than 20 images of every label.
+    """
+    groups = patient_or_duplicate(table)
+    if min(groups.nunique(), table.label.value_counts().max()) < FOLDS:
+        raise UserError(
+            f"{len(table)} radiographs of {groups.nunique()} patients give no validation set. "
+            f"At least {FOLDS} patients, and {FOLDS} images of one label, are needed"
+        )
+    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    chosen = [rows for _, rows in splitter.split(table, table.label, groups)][:VALIDATION_FOLDS]
     split = np.full(len(table), "train", dtype=object)
     split[np.concatenate(chosen)] = "val"
     return split
