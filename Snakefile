@@ -18,9 +18,12 @@ AFTER = {  # notebook: those whose results it reads
     "01_eda": [],
     "02_baseline": [],
     "03_dense": [],
-
-    "final_notebook": ["01_eda", "02_baseline", "03_dense"],
+    "04_cnn_iterations": [],
+    "05_leakyrelu_vs_relu": [],
+    "06_residual_network": ["04_cnn_iterations"],
+    "07_transfer_learning": [],
 }
+AFTER["final_notebook"] = list(AFTER)
 
 
 def parameters_of_notebooks(name):

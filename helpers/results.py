@@ -157,8 +157,11 @@ def _replace(path: Path, new: pd.DataFrame, columns: list[str]) -> None:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    texts = {"fold": str, "threshold_rule": str}
-    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"threshold": [""]})
+    texts = ["fold", "threshold_rule", "settings_hash", "code_version"]
+    empty = {name: [""] for name in ("threshold", "value", "low", "high")}
+    return pd.read_csv(
+        path, dtype={name: str for name in texts}, keep_default_na=False, na_values=empty
+    )
 
 
 def experiments(folder: Path = RESULTS) -> pd.DataFrame:
@@ -272,6 +275,27 @@ def _cell(row) -> str:
     if row.fits > 1:
         return f"{value:.1f} ± {high - value:.1f} ({row.fits} fits)"
     return f"{value:.1f} ({low:.1f}-{high:.1f})"
+
+
+def three_class_comparison(measured: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+    """A reader's table of three-class fits in the given order: percent with 95 % intervals.
+
+    Accuracy by argmax, macro AUC, and the recall of each class.
+
+    Raises:
+        UserError: there is no such fit, or an experiment has several under one protocol.
+    """
+    three = measured[measured.subset == "binary"].set_index(KEY).index  # only these are collapsed
+    rows = measured[measured.set_index(KEY).index.isin(three)]
+    rows = rows[(rows.split == split) & (rows.subset == "all")]
+    columns, group = ["accuracy", "auc", *RECALLS], ["experiment", "protocol"]
+    rows = rows[rows.metric.isin(columns)].assign(fits=1)
+    if rows.empty or rows.duplicated([*group, "metric"]).any():
+        raise UserError(f"{len(rows)} rows of metrics: want three-class fits, one a protocol")
+    rows["cell"] = [_cell(row) for row in rows.itertuples()]
+    wide = rows.pivot(index=group, columns="metric", values="cell")
+    wide = wide.loc[rows.set_index(group).index.unique(), columns]
+    return wide.rename_axis(columns=None).rename(columns={"auc": "AUC"})
 
 
 @cache

@@ -54,6 +54,10 @@ PARAMETERS = {
         "arithmetic of the nets; auto takes 16 bits where the device has units for it",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     ),
+    "TRIALS": Parameter(int, "sets of hyperparameters that a search tries", 1),
+    "RANDOM_TRIALS": Parameter(int, "the first of them, drawn at random", 1),
+    "TRIAL_EPOCHS": Parameter(int, "most passes over the training images in a trial", 1),
+    "TRIAL_PATIENCE": Parameter(int, "epochs of a trial without a better validation loss", 1),
     "INCEPTION_PROTOCOLS": Parameter(
         str,
         "protocols that InceptionResNetV2 is trained under",
@@ -65,6 +69,7 @@ PARAMETERS = {
     "INCEPTION_EPOCHS": Parameter(int, "most passes over its training images", 1),
     "INCEPTION_LEARNING_RATE": Parameter(float, "its first step size of Adam", 1e-8, 10),
     "FINE_TUNING_EPOCHS": Parameter(int, "most passes while pretrained layers learn", 1),
+    "LEARNING_RATES": Parameter(float, "step sizes that are compared", 1e-8, 10, many=True),
     "SMALL_LEARNING_RATE": Parameter(float, "the step size that mends a too large one", 1e-8, 10),
     "RESAMPLES": Parameter(int, "bootstrap resamples behind an interval", 50),
     "SKIP_UNREADABLE": Parameter(bool, "leave unreadable images out instead of stopping"),
@@ -119,8 +124,6 @@ def check(namespace: dict, **own: Parameter) -> dict:
     Raises:
         UserError: a parameter is unknown, or its value does not fit.
     """
-    values = {name: value for name, value in namespace.items() if name.isupper()}
-    check_values(values, PARAMETERS | own)
     declared, injected = _parameter_cells(namespace.get("In", []))
     unknown = injected - declared
     if unknown:
@@ -128,6 +131,8 @@ def check(namespace: dict, **own: Parameter) -> dict:
             f"unknown parameter {', '.join(sorted(unknown))}. "
             f"Parameters of this notebook: {', '.join(sorted(declared))}"
         )
+    values = {name: value for name, value in namespace.items() if name.isupper()}
+    check_values(values, PARAMETERS | own)
     return values
 
 

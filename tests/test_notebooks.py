@@ -148,9 +148,7 @@ def test_the_template_runs_alone_and_joins_the_comparison(tmp_path, phantoms):
     ("name", "value", "message"),
     [
         ("EPOCH", 2, "unknown parameter EPOCH"),
-        ("RUN", "x", "unknown parameter RUN"),
         ("EPOCHS", "two", "EPOCHS must be int"),
-        ("PRECISION", "float8", "PRECISION must be one of"),
     ],
 )
 def test_a_wrong_parameter_stops_before_training(name, value, message, tmp_path, phantoms):

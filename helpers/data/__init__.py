@@ -6,6 +6,7 @@ from helpers.data.images import load
 from helpers.data.protocols import (
     by_image,
     cross_validated,
+    leak_study,
     official,
     patient_or_duplicate,
     pooled,
@@ -22,6 +23,7 @@ __all__ = [
     "has_originals",
     "index",
     "label",
+    "leak_study",
     "load",
     "metadata",
     "official",

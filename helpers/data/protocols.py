@@ -14,6 +14,8 @@ from helpers.settings import UserError
 
 FOLDS, VALIDATION_FOLDS = 20, 3  # 15 %
 POOLED_VALIDATION, POOLED_TEST, POOLED_ALL = 632, 71, 5856
+LEAK_GROUPS = ("image", "patient", "duplicate")
+HELD_OUT = 0.1  # of each label, in a leak study: once for test and once for validation
 
 
 def official(table: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -85,6 +87,51 @@ def cross_validated(table: pd.DataFrame, seed: int, fold: int, folds: int = 5) -
     return table.assign(split=split)
 
 
+def leak_study(table: pd.DataFrame, seed: int, group: str) -> pd.DataFrame:
+    """Three splits of one pool that differ in their training images alone.
+
+    The pool is everything but the official test images. A tenth of each label is drawn from it for
+    test, image by image, and as much for validation from patients that test does not know. Of the
+    other images, training takes
+
+    - `image`: any, as a split by image does;
+    - `patient`: those whose patient has no image in test or validation;
+    - `duplicate`: those that are not even linked to such a patient by byte-identical images.
+
+    Each has as many training images of each label as there are for `duplicate`, the strictest. So
+    for one seed test, validation and all sizes are the same, and a difference between the results
+    is the worth of what leaked.
+
+    Returns:
+        The rows in use, with the column split; their index labels are those of `table`.
+
+    Raises:
+        UserError: an unknown group, or too few images for one of the parts.
+    """
+    if group not in LEAK_GROUPS:
+        raise UserError(f"group must be one of {', '.join(LEAK_GROUPS)}, not {group!r}")
+    pool = table[table.official_split != "test"]
+    pool = pool.iloc[np.random.default_rng(seed).permutation(len(pool))]
+    linked = patient_or_duplicate(pool)
+    size = (HELD_OUT * pool.label.value_counts()).round()
+    test = _first_of_each_label(pool, size)
+    validation = _first_of_each_label(pool[~linked.isin(linked[test.index])], size)
+    held_out = pool.loc[test.index.union(validation.index)]
+    rest = pool.drop(held_out.index)
+    strictest = rest[~linked[rest.index].isin(linked[held_out.index])]
+    may_train = {
+        "image": rest,
+        "patient": rest[~rest.patient.isin(held_out.patient)],
+        "duplicate": strictest,
+    }
+    train = _first_of_each_label(may_train[group], strictest.label.value_counts())
+    parts = {"train": train, "val": validation, "test": test}
+    if any(part.label.nunique() < pool.label.nunique() for part in parts.values()) or pool.empty:
+        raise UserError(f"{len(pool)} radiographs are too few for a leak study")
+    split = pd.concat([pd.Series(name, part.index) for name, part in parts.items()]).sort_index()
+    return table.loc[split.index].assign(split=split)
+
+
 def patient_or_duplicate(table: pd.DataFrame) -> pd.Series:
     """Group number of each image: linked by patient key or by identical bytes."""
     patients, _ = pd.factorize(table.patient)
@@ -99,6 +146,11 @@ def patient_or_duplicate(table: pd.DataFrame) -> pd.Series:
 
 def _official_test(table: pd.DataFrame) -> np.ndarray:
     return np.where(table.official_split == "test", "test", "train").astype(object)
+
+
+def _first_of_each_label(table: pd.DataFrame, size: pd.Series) -> pd.DataFrame:
+    """The first `size[label]` rows of each label."""
+    return table[table.groupby("label").cumcount() < table.label.map(size).fillna(0)]
 
 
 def _grouped_validation(table: pd.DataFrame, seed: int) -> np.ndarray:
