@@ -14,8 +14,8 @@ help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 run: .venv/.complete  ## every notebook in order, into runs/ (PARAMETERS=smoke|reference|gpu JOBS=2 NOTEBOOK=03_dense)
-	@snakemake --cores $(JOBS) --quiet rules host --rerun-incomplete --nolock \
-	  $(if $(PARAMETERS),--config parameters=$(PARAMETERS)) $(NOTEBOOK)
+	@snakemake $(NOTEBOOK) --cores $(JOBS) --quiet rules host --rerun-incomplete --nolock \
+	  $(if $(PARAMETERS),--config parameters=$(PARAMETERS))
 
 test: .venv/.complete lint  ## lint and the whole test suite
 	@pytest

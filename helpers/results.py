@@ -35,6 +35,7 @@ EXPERIMENT_COLUMNS = [
     *["backend", "precision", "threads", "settings_hash", "code_version"],
 ]
 METRIC_COLUMNS = [*KEY, *evaluation.COLUMNS]
+CLAIMS = RESULTS / "claims.csv"  # typed: what earlier projects report
 HEADLINE = ["auc", "accuracy", "recall", "specificity"]  # never one without the others
 RECALLS = [f"recall_{label}" for label in LABELS]
 TEST_OF_OFFICIAL = ("official", "by_image")  # protocols whose test set is the official one
@@ -238,21 +239,12 @@ def headline(measured: pd.DataFrame, split: str = "test", rule: str = "0.5") -> 
     """
     rows = binary_rows(measured, split, rule)
     rows = rows[rows.metric.isin(HEADLINE)]
-    groups = rows.groupby(["experiment", "protocol", "metric"], as_index=False)
-    table = groups.agg(
-        value=("value", "mean"),
-        low=("low", "first"),
-        high=("high", "first"),
-        spread=("value", "std"),
-        fits=("value", "size"),
-    )
-    several = table.fits > 1
-    table.loc[several, "low"] = table.value - table.spread
-    table.loc[several, "high"] = table.value + table.spread
-    auc = table[table.metric == "auc"].set_index(["experiment", "protocol"]).value
-    rank = -auc.loc[table.set_index(["experiment", "protocol"]).index].to_numpy()
-    order = np.argsort(rank, kind="stable")
-    return table.drop(columns="spread").iloc[order].reset_index(drop=True)
+    keys = ["experiment", "protocol", "metric"]
+    pooled = {key: _pooled(group) for key, group in rows.groupby(keys)}
+    table = pd.DataFrame(pooled.values(), index=pd.MultiIndex.from_tuples(pooled, names=keys))
+    auc = table.xs("auc", level="metric").value
+    best_first = table.index.droplevel("metric").map(-auc)
+    return table.iloc[np.argsort(best_first, kind="stable")].astype({"fits": int}).reset_index()
 
 
 def comparison(measured: pd.DataFrame, split: str = "test", rule: str = "0.5") -> pd.DataFrame:
@@ -270,10 +262,41 @@ def comparison(measured: pd.DataFrame, split: str = "test", rule: str = "0.5") -
     return wide.rename_axis(columns=None).rename(columns={"auc": "AUC"})
 
 
+def replication(folder: Path = RESULTS) -> pd.DataFrame:
+    """What earlier projects claim, beside the same recipe here: one row a system.
+
+    The claims stand in `results/claims.csv`, with the experiment that follows each. A cell gives
+    the metric on test in percent with its interval, or the spread over seeds; `-` where the
+    experiment was not run.
+    """
+    claims = pd.read_csv(CLAIMS)
+    measured = metrics(folder)
+    rows = measured[(measured.split == "test") & (measured.subset == "all")]
+    rows = rows[rows.threshold_rule.isin(["0.5", ""])]
+    keys = ["experiment", "protocol", "metric"]
+    cells = {key: _cell(_pooled(group)) for key, group in rows.groupby(keys)}
+    claims["as its authors do"] = [
+        cells.get(key, "-") for key in claims[keys].itertuples(index=False)
+    ]
+    claims["official"] = [
+        cells.get(key, "-")
+        for key in claims.assign(protocol="official")[keys].itertuples(index=False)
+    ]
+    return claims.set_index("system")[["claim", "protocol", "as its authors do", "official", "why"]]
+
+
+def _pooled(fits: pd.DataFrame) -> pd.Series:
+    """Rows of one metric as one: the fit's own, or the mean and spread of several."""
+    value, spread = fits.value.mean(), fits.value.std()
+    one = fits.iloc[0]
+    low, high = (one.low, one.high) if len(fits) == 1 else (value - spread, value + spread)
+    return pd.Series({"value": value, "low": low, "high": high, "fits": len(fits)})
+
+
 def _cell(row) -> str:
     value, low, high = (100 * number for number in (row.value, row.low, row.high))
     if row.fits > 1:
-        return f"{value:.1f} ± {high - value:.1f} ({row.fits} fits)"
+        return f"{value:.1f} ± {high - value:.1f} ({row.fits:.0f} fits)"
     return f"{value:.1f} ({low:.1f}-{high:.1f})"
 
 

@@ -152,7 +152,7 @@ class Oracle(keras_tuner.oracles.BayesianOptimizationOracle):
 
     def populate_space(self, trial_id: str) -> dict:
         """The hyperparameters of a trial, from the finished ones and the seed alone."""
-        self._random_state = np.random.RandomState(self.seed + int(trial_id))  # noqa: NPY002
+        self._random_state = np.random.RandomState(self.seed + int(trial_id))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # of the Gaussian process
             return super().populate_space(trial_id)
@@ -246,10 +246,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    # Imported under its own name: the digest of the search reads the module's source.
-    from helpers import tuning
-
     try:
-        tuning.main()
+        main()
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -1,0 +1,52 @@
+"""Figures that are drawn from a model or from several seeds."""
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from matplotlib.text import Annotation
+
+from helpers import models, plotting
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def texts(axis):
+    return [t.get_text() for t in axis.texts if not isinstance(t, Annotation)]
+
+
+def test_architecture_of_a_residual_network_shows_each_block():
+    axis = plotting.architecture(models.resnet(32, (4, 8, 16), blocks=2)).axes[0]
+    arrows = [text for text in axis.texts if isinstance(text, Annotation)]
+    assert len(arrows) == texts(axis).count("+") == 6
+    assert texts(axis).count("1 x 1") == 2  # where a stage changes the shape, the first does not
+    assert len(axis.patches) == 1 + 2 * 6 + 2  # stem, convolutions of the blocks, mean, dense
+    assert "conv 3 x 3 / 2  16 x 16 x 4" in texts(axis)
+    assert "conv 3 x 3  4 x 4 x 16" in texts(axis)
+
+
+def test_architecture_of_a_plain_network_has_no_shortcut():
+    axis = plotting.architecture(models.cnn(32, (4, 8), batch_norm=True, dropout=0.2)).axes[0]
+    assert not [text for text in axis.texts if isinstance(text, Annotation)]
+    assert len(axis.patches) == 2 * 2 + 2
+    assert texts(axis)[-1] == "dense  1"
+
+
+def test_seeds_draws_each_value_and_the_means():
+    values = {("b", 0): 0.5, ("b", 1): 0.7, ("a", 0): 0.9, ("a", 1): 0.8}
+    common = {"protocol": "official", "fold": "", "split": "test", "subset": "all"}
+    rows = [
+        {"experiment": name, "seed": seed, "metric": "auc", "threshold_rule": "", "value": value}
+        for (name, seed), value in values.items()
+    ]
+    axis = plotting.seeds(pd.DataFrame(rows).assign(**common), ["auc"]).axes[0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["b", "a"]
+    drawn = [list(line.get_ydata().round(6)) for line in axis.lines]
+    assert drawn == [[50, 90], [70, 80], [60, 85]]
