@@ -46,8 +46,8 @@ class Augmentation:
         gain = 1 + generator.uniform(-self.contrast, self.contrast)
         offset = 255 * generator.uniform(-self.brightness, self.brightness)
         mean = changed.mean()
-        changed = np.clip((changed - mean) * gain + mean + offset, 0, 255).astype(np.uint8)
-        return changed.reshape(image.shape)
+        changed = np.rint((changed - mean) * gain + mean + offset)
+        return np.clip(changed, 0, 255).astype(np.uint8).reshape(image.shape)
 
     def _affine(self, side: int, generator: np.random.Generator) -> np.ndarray:
         """The 2 x 3 matrix that rotates, zooms, mirrors and shifts around the image's centre."""

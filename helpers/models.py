@@ -97,7 +97,7 @@ def resnet(
     """
     inputs = keras.Input((side, side, 1), name="image")
     x = layers.Rescaling(1 / 255)(inputs)
-    x = activate(convolution(x, filters[0], stride=2, batch_norm=True))
+    x = conv_block(x, filters[0], batch_norm=True)
     for stage, count in enumerate(filters):
         for block in range(blocks):
             x = residual_block(x, count, stride=2 if stage and not block else 1)

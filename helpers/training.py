@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache as remembered
+from importlib.metadata import version
 from pathlib import Path
 
 import joblib
@@ -173,13 +174,13 @@ def fit(
         validation_data=Batches(images[val], targets[val], 128),
         epochs=epochs,
         class_weight=_balanced(targets[train]) if class_weight else None,
-        callbacks=[stopping, clock],
+        callbacks=[stopping, clock, keras.callbacks.TerminateOnNaN()],
         shuffle=False,  # Batches draws its own order
         verbose=0,
     )
     row |= {
         "epochs_run": len(clock.rows),
-        "stop_reason": "early stopping" if stopping.stopped_epoch else "all epochs run",
+        "stop_reason": _stop_reason(clock.rows, stopping),
         "train_seconds": round(time.perf_counter() - start, 1),
     }
     return _to_cache(cache, Fit(model, row, pd.DataFrame(clock.rows)))
@@ -315,6 +316,12 @@ def _targets(table: pd.DataFrame, classes: int) -> np.ndarray:
     return pd.Categorical(table.label, LABELS).codes.astype(np.int32)
 
 
+def _stop_reason(rows: list[dict], stopping) -> str:
+    if not np.isfinite(rows[-1]["loss"]):
+        return "loss not finite"
+    return "early stopping" if stopping.stopped_epoch else "all epochs run"
+
+
 def _balanced(targets: np.ndarray) -> dict[int, float]:
     counts = np.bincount(targets)
     return {number: len(targets) / (len(counts) * count) for number, count in enumerate(counts)}
@@ -345,7 +352,9 @@ def _row(description, seed, classes, image_size, parameters, weights) -> dict:
         "precision": _prepared["precision"],
         "threads": _prepared["threads"],
     }
-    content = json.dumps(description | facts | {"code": _code()}, sort_keys=True, default=str)
+    versions = [version(name) for name in ("keras", facts["backend"], "scikit-learn")]
+    content = description | facts | {"code": _code(), "versions": versions}
+    content = json.dumps(content, sort_keys=True, default=str)
     return {
         "seed": seed,
         "classes": classes,
@@ -367,7 +376,7 @@ def _from_cache(cache: Path | None, settings_hash: str, model: keras.Model | Non
         model.load_weights(folder / "model.weights.h5")
     history, curve = pd.DataFrame(), folder / "history.csv"
     if curve.exists():
-        history = pd.read_csv(curve, float_precision="round_trip")
+        history = pd.read_csv(curve)
     row = json.loads((folder / "row.json").read_text())
     return Fit(model, row, history, folder)
 

@@ -27,8 +27,8 @@ def test_architecture_of_a_residual_network_shows_each_block():
     arrows = [text for text in axis.texts if isinstance(text, Annotation)]
     assert len(arrows) == texts(axis).count("+") == 6
     assert texts(axis).count("1 x 1") == 2  # where a stage changes the shape, the first does not
-    assert len(axis.patches) == 1 + 2 * 6 + 2  # stem, convolutions of the blocks, mean, dense
-    assert "conv 3 x 3 / 2  16 x 16 x 4" in texts(axis)
+    assert len(axis.patches) == 2 + 2 * 6 + 2  # stem, convolutions of the blocks, mean, dense
+    assert "conv 3 x 3 / 2  8 x 8 x 8" in texts(axis)
     assert "conv 3 x 3  4 x 4 x 16" in texts(axis)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from helpers.settings import CACHE, UserError, write_atomically
 
-VERSION = 1  # part of the cache's key: raise it when decoding changes
+VERSION = 2  # part of the cache's key: raise it when decoding changes
 
 
 def read(path: Path | str, size: int) -> np.ndarray:
@@ -26,9 +26,10 @@ def read(path: Path | str, size: int) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            image.draft("L", (2 * size, 2 * size))
+            drafted = image.draft("L", (2 * size, 2 * size))
             gray = image.convert("L")
-        return np.asarray(gray.resize((size, size), Image.Resampling.BILINEAR))
+        box = drafted and drafted[1]  # the picture without the padding of a scaled decode
+        return np.asarray(gray.resize((size, size), Image.Resampling.BILINEAR, box=box))
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(
             f"unreadable image {path} ({error}). Replace it (`make data`) or take it away"

@@ -111,6 +111,12 @@ def leak_study(table: pd.DataFrame, seed: int, group: str) -> pd.DataFrame:
     if group not in LEAK_GROUPS:
         raise UserError(f"group must be one of {', '.join(LEAK_GROUPS)}, not {group!r}")
     pool = table[table.official_split != "test"]
+    too_few = UserError(
+        f"{len(pool)} radiographs outside the official test images are too few for a leak study: "
+        "have at least some 20 of each label, of different patients"
+    )
+    if pool.empty:
+        raise too_few
     pool = pool.iloc[np.random.default_rng(seed).permutation(len(pool))]
     linked = patient_or_duplicate(pool)
     size = (HELD_OUT * pool.label.value_counts()).round()
@@ -126,8 +132,8 @@ def leak_study(table: pd.DataFrame, seed: int, group: str) -> pd.DataFrame:
     }
     train = _first_of_each_label(may_train[group], strictest.label.value_counts())
     parts = {"train": train, "val": validation, "test": test}
-    if any(part.label.nunique() < pool.label.nunique() for part in parts.values()) or pool.empty:
-        raise UserError(f"{len(pool)} radiographs are too few for a leak study")
+    if any(part.label.nunique() < pool.label.nunique() for part in parts.values()):
+        raise too_few
     split = pd.concat([pd.Series(name, part.index) for name, part in parts.items()]).sort_index()
     return table.loc[split.index].assign(split=split)
 

@@ -1,0 +1,203 @@
+"""The search: resumed, repeated, broken, and shared between processes."""
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import data, training, tuning
+from helpers.settings import PROJECT, UserError
+
+RECIPE = tuning.Recipe(trials=4, random_trials=2, image_size=16, epochs=1, batch_size=64)
+
+
+@pytest.fixture
+def net(index, tmp_path):
+    table = data.official(index, RECIPE.seed)
+    return tuning.Cnn(RECIPE, data.load(table, RECIPE.image_size), table, tmp_path / "fits")
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """In place of training: a score from the hyperparameters; a list of those asked for.
+
+    The third trial is interrupted once.
+    """
+    asked, interrupted = [], []
+
+    def fit(self, hp, model=None, **_):
+        if len(asked) == 2 and interrupt and not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+        asked.append({name: hp.get(name) for name in tuning.HYPERPARAMETERS})
+        loss = abs(np.log(hp.get("learning_rate")) + 6) + hp.get("dropout")
+        return {"val_loss": loss, "val_auc": 1 - loss / 10}
+
+    interrupt = []
+    monkeypatch.setattr(tuning.Cnn, "fit", fit)
+    return asked, interrupt
+
+
+def with_trials(net, count):
+    recipe = dataclasses.replace(net.recipe, trials=count)
+    return tuning.Cnn(recipe, net.images, net.table, net.cache)
+
+
+def test_a_search_trains_and_a_second_one_has_nothing_to_do(net, tmp_path, monkeypatch, capsys):
+    net = with_trials(net, 2)
+    search = tuning.tuner(net, tmp_path)
+    search.search()
+    found = tuning.trials(search)
+    assert list(found.columns) == ["trial", *tuning.HYPERPARAMETERS, "val_loss", "val_auc"]
+    assert list(found.trial) == [0, 1]
+    assert found.val_loss.gt(0).all() and found.val_auc.between(0, 1).all()
+    assert len(list((tmp_path / "fits").iterdir())) == 2
+    said = capsys.readouterr()
+    assert said.out.count("validation loss") == len(said.out.splitlines()) == 2
+
+    monkeypatch.setattr(training, "fit", None)  # whoever trains now fails
+    again = tuning.tuner(net, tmp_path)
+    again.search()
+    pd.testing.assert_frame_equal(tuning.trials(again), found)
+    best = again.get_best_hyperparameters()[0]
+    assert best.get("learning_rate") == found.learning_rate[found.val_loss.idxmin()]
+
+
+def test_an_interrupted_search_ends_like_one_that_was_not(net, tmp_path, scored):
+    asked, interrupt = scored
+    whole = tuning.tuner(net, tmp_path / "whole")
+    whole.search()
+    expected, asked[:] = list(asked), []
+    assert len(expected) == 4
+
+    interrupt.append(True)
+    stopped = tuning.tuner(net, tmp_path / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        stopped.search()
+    resumed = tuning.tuner(net, tmp_path / "stopped")
+    assert len(tuning.trials(resumed)) == 2
+    resumed.search()
+    assert asked == expected  # each trial once, the interrupted one too
+    pd.testing.assert_frame_equal(tuning.trials(resumed), tuning.trials(whole))
+
+
+def test_other_settings_or_data_have_a_search_of_their_own(net, tmp_path, scored):
+    asked, _ = scored
+    other = net.table.assign(split=net.table.split.replace({"val": "train", "train": "val"}))
+    net = with_trials(net, 1)
+    nets = [net, with_trials(net, 2), tuning.Cnn(net.recipe, net.images, other, net.cache)]
+    for one in nets:
+        tuning.tuner(one, tmp_path).search()
+    assert len(asked) == 1 + 2 + 1
+
+
+def test_a_failing_trial_stops_the_search_and_is_tried_again(net, tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise UserError("the disk is full")
+
+    net = with_trials(net, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fit", full)
+        with pytest.raises(tuning.keras_tuner.errors.FatalError, match="the disk is full"):
+            tuning.tuner(net, tmp_path).search()
+    search = tuning.tuner(net, tmp_path)
+    assert tuning.trials(search).empty
+    search.search()
+    assert len(tuning.trials(search)) == 1
+
+
+def test_broken_files_of_a_search(net, tmp_path, scored):
+    net = with_trials(net, 1)
+    tuning.tuner(net, tmp_path).search()
+    next(tmp_path.glob("tuning/*/oracle.json")).write_text('{"half')
+    with pytest.raises(UserError, match=r"cannot read the search in .* Delete that folder"):
+        tuning.tuner(net, tmp_path)
+
+
+def test_depth_and_width_of_the_network(net):
+    hp = net.defaults()
+    hp.values |= {"depth": 3, "width": 8, "dropout": 0.0}
+    filters = [layer.filters for layer in net.build(hp).layers if hasattr(layer, "filters")]
+    assert filters == [8, 16, 32]
+
+
+def test_strength_of_augmentation(phantoms):
+    assert tuning.augment(0) is None
+    assert tuning.augment(0.5).zoom == (1, 1.3) and tuning.augment(1).rotation == 8
+
+
+def test_the_command_has_the_whole_recipe(monkeypatch, tmp_path):
+    recipe = dataclasses.replace(RECIPE, seed=7, precision="auto")
+    options = tuning.command(recipe, PROJECT / "runs" / "x").split()
+    assert options[:2] == ["--folder", "runs/x"]
+    seen = []
+    monkeypatch.setattr(tuning.training, "prepare", lambda *given: None)
+    monkeypatch.setattr(tuning, "Cnn", lambda recipe, *rest: seen.append(recipe))
+    with pytest.raises(AttributeError):  # no net
+        tuning.main(options)
+    assert seen == [recipe]
+
+
+@pytest.mark.parametrize(
+    ("variables", "options", "message"),
+    [
+        (
+            {"KERASTUNER_TUNER_ID": "chief"},
+            [],
+            "ORACLE_IP, KERASTUNER_ORACLE_PORT in",
+        ),
+        ({}, ["--trials", "0"], "TRIALS must be at least 1"),
+    ],
+)
+def test_a_wrong_command(variables, options, message, monkeypatch, tmp_path):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message):
+        tuning.main(["--folder", str(tmp_path), *options])
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def test_a_chief_and_two_workers(net, phantoms: Path, tmp_path, monkeypatch):
+    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_port())}
+    variables = os.environ | address | {"CHEST_XRAY_DIR": str(phantoms), "no_proxy": "127.0.0.1"}
+    program = [sys.executable, "-m", "helpers.tuning"]
+    program += tuning.command(RECIPE, tmp_path).split()
+
+    def start(name):
+        return subprocess.Popen(
+            program,
+            cwd=PROJECT,
+            env=variables | {"KERASTUNER_TUNER_ID": name},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    running = [start("worker-0"), start("worker-1")]
+    try:
+        for worker in running:  # a worker that comes after the end would wait for the chief
+            assert "ready" in worker.stdout.readline()
+        running.append(start("chief"))
+        said = [process.communicate(timeout=300)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0, 0, 0]
+    done = [out.count("validation loss") for out in said[:2]]
+    assert sum(done) == RECIPE.trials and min(done) > 0
+    assert f"{RECIPE.trials} trials, the best:" in said[2]
+
+    monkeypatch.setattr(training, "fit", None)  # whoever trains now fails
+    search = tuning.tuner(net, tmp_path)
+    search.search()
+    assert list(tuning.trials(search).trial) == list(range(RECIPE.trials))
