@@ -18,7 +18,7 @@ run: .venv/.complete  ## every notebook in order, into runs/ (PARAMETERS=smoke|r
 	  $(if $(PARAMETERS),--config parameters=$(PARAMETERS))
 
 test: .venv/.complete lint  ## lint and the whole test suite
-	@pytest
+	@pytest -n 2 --dist loadfile
 
 data: .venv/.complete  ## download the radiographs, 1.2 GB (FROM=file.zip or a folder that you have)
 	@python -m helpers.data.download --from "$(FROM)"

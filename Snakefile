@@ -22,6 +22,9 @@ AFTER = {  # notebook: those whose results it reads
     "05_leakyrelu_vs_relu": [],
     "06_residual_network": ["04_cnn_iterations"],
     "07_transfer_learning": [],
+    "08_three_classes": [],
+    "09_tuning": [],
+    "10_leak_study": [],
 }
 AFTER["final_notebook"] = list(AFTER)
 

@@ -94,7 +94,7 @@ def series(phantoms):
     for done in (RUN / "done").glob("*"):
         done.unlink()
     finished = run(
-        *("snakemake", "--cores", "1", "--nolock", "--rerun-incomplete"),
+        *("snakemake", "--cores", "2", "--nolock", "--rerun-incomplete"),
         *("--config", "parameters=smoke"),
         CHEST_XRAY_DIR=str(phantoms),
     )
