@@ -121,8 +121,12 @@ class Cnn(keras_tuner.HyperModel):
         """
         try:
             fit = self.train(hp, self.recipe.epochs, self.recipe.patience)
+            if fit.row["stop_reason"] == "loss not finite":
+                raise keras_tuner.errors.FailedTrialError("the loss is not finite")
             predictions = evaluation.predict(fit, self.images, self.table, rows=("val",))
             measured = evaluation.metrics(predictions, resamples=50).set_index("metric")
+        except keras_tuner.errors.FailedTrialError:  # left out of the search
+            raise
         except Exception as error:  # KerasTuner would call the trial failed and take the next
             raise keras_tuner.errors.FatalError(f"a trial failed: {error}") from error
         score = {"val_loss": fit.history.val_loss.min(), "val_auc": measured.value["auc"]}
@@ -156,6 +160,15 @@ class Oracle(keras_tuner.oracles.BayesianOptimizationOracle):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # of the Gaussian process
             return super().populate_space(trial_id)
+
+    def reload(self) -> None:
+        """Read the trials; one that was under way is run again, unless it has been finished.
+
+        KerasTuner saves a trial as finished before it takes it from those under way.
+        """
+        super().reload()
+        trials = self.trials
+        self._retry_queue = [key for key in self._retry_queue if trials[key].status == "RUNNING"]
 
 
 def tuner(net: Cnn, folder: Path) -> keras_tuner.Tuner:

@@ -112,6 +112,16 @@ def test_a_failing_trial_stops_the_search_and_is_tried_again(net, tmp_path, monk
     assert len(tuning.trials(search)) == 1
 
 
+def test_hyperparameters_that_diverge_are_left_out(net, tmp_path, monkeypatch):
+    def diverge(*arguments, **options):
+        return training.Fit(None, {"stop_reason": "loss not finite"}, pd.DataFrame())
+
+    monkeypatch.setattr(training, "fit", diverge)
+    search = tuning.tuner(with_trials(net, 2), tmp_path)
+    search.search()
+    assert tuning.trials(search).empty
+
+
 def test_broken_files_of_a_search(net, tmp_path, scored):
     net = with_trials(net, 1)
     tuning.tuner(net, tmp_path).search()
