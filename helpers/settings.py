@@ -69,6 +69,12 @@ PARAMETERS = {
     "INCEPTION_EPOCHS": Parameter(int, "most passes over its training images", 1),
     "INCEPTION_LEARNING_RATE": Parameter(float, "its first step size of Adam", 1e-8, 10),
     "FINE_TUNING_EPOCHS": Parameter(int, "most passes while pretrained layers learn", 1),
+    "PROTOCOLS": Parameter(
+        str,
+        "protocols that a notebook trains under; official must be one",
+        choices=("by_image", "official"),
+        many=True,
+    ),
     "LEARNING_RATES": Parameter(float, "step sizes that are compared", 1e-8, 10, many=True),
     "SMALL_LEARNING_RATE": Parameter(float, "the step size that mends a too large one", 1e-8, 10),
     "RESAMPLES": Parameter(int, "bootstrap resamples behind an interval", 50),

@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from helpers import data, results, synthetic, training
-from helpers.data import files, images
 
-REAL = os.environ.pop("CHEST_XRAY_DIR", None)  # before anything looks for data
+REAL = os.environ.get("CHEST_XRAY_DIR")  # before phantoms take its place
 THREADS = 2  # the same for all tests of a process: TensorFlow cannot change it later
 
 
@@ -20,7 +20,7 @@ def isolated(tmp_path_factory):
         folder = synthetic.make(tmp_path_factory.mktemp("data") / "chest_xray", patients=80)
         patch.setenv("CHEST_XRAY_DIR", str(folder))
         cache = tmp_path_factory.mktemp("cache")
-        for module in (files, images):
+        for module in (data.files, data.images):
             patch.setattr(module, "CACHE", cache)
         training.prepare(seed=0, threads=THREADS)
         yield folder
@@ -56,3 +56,22 @@ def real_folder() -> Path:
     if not REAL:
         pytest.skip("CHEST_XRAY_DIR names no real radiographs")
     return Path(REAL)
+
+
+@pytest.fixture(scope="session")
+def images() -> np.ndarray:
+    """24 images of noise, 32 pixels wide: for what needs no picture."""
+    return np.random.default_rng(0).integers(0, 256, (24, 32, 32, 1), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def table() -> pd.DataFrame:
+    """An index with a split column for `images`."""
+    return pd.DataFrame(
+        {
+            "file": [f"person{number}_virus_1.jpeg" for number in range(24)],
+            "label": ["normal", "bacteria", "virus"] * 8,
+            "split": ["train"] * 12 + ["val"] * 6 + ["test"] * 6,
+            "digest": [str(number) for number in range(24)],
+        }
+    )

@@ -12,23 +12,6 @@ SIDE = 32
 LABELS = ["normal", "bacteria", "virus"]
 
 
-@pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(0).integers(0, 256, (24, SIDE, SIDE, 1), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def table():
-    return pd.DataFrame(
-        {
-            "file": [f"person{number}_virus_1.jpeg" for number in range(24)],
-            "label": LABELS * 8,
-            "split": ["train"] * 12 + ["val"] * 6 + ["test"] * 6,
-            "digest": [str(number) for number in range(24)],
-        }
-    )
-
-
 def kinds(model):
     counted = (layers.Conv2D, layers.MaxPooling2D, layers.Dense)
     return [type(layer).__name__ for layer in model.layers if isinstance(layer, counted)]

@@ -1,7 +1,6 @@
 """Pretrained networks: where weights come from, what is frozen, and what batch norm does."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from helpers import models, training
@@ -33,22 +32,6 @@ def folder(tmp_path, published, monkeypatch):
     published.save_weights(tmp_path / FILE)
     monkeypatch.setenv("PRETRAINED_DIR", str(tmp_path))
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(0).integers(0, 256, (24, SIDE, SIDE, 1), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def table():
-    return pd.DataFrame(
-        {
-            "label": ["normal", "bacteria", "virus"] * 8,
-            "split": ["train"] * 12 + ["val"] * 6 + ["test"] * 6,
-            "digest": [str(number) for number in range(24)],
-        }
-    )
 
 
 def weights_of(model, kind):

@@ -1,6 +1,7 @@
 """The search: resumed, repeated, broken, and shared between processes."""
 
 import dataclasses
+import json
 import os
 import socket
 import subprocess
@@ -97,6 +98,17 @@ def test_other_settings_or_data_have_a_search_of_their_own(net, tmp_path, scored
     assert len(asked) == 1 + 2 + 1
 
 
+def test_a_trial_noted_as_finished_and_under_way_is_not_run_again(net, tmp_path, scored):
+    asked, _ = scored
+    net = with_trials(net, 2)
+    tuning.tuner(net, tmp_path).search()
+    path = next(tmp_path.glob("tuning/*/oracle.json"))
+    state = json.loads(path.read_text()) | {"ongoing_trials": {"worker-0": "1"}}
+    path.write_text(json.dumps(state))  # what a chief leaves behind
+    tuning.tuner(net, tmp_path).search()
+    assert len(asked) == 2
+
+
 def test_a_failing_trial_stops_the_search_and_is_tried_again(net, tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise UserError("the disk is full")
@@ -179,10 +191,12 @@ def free_port() -> int:
 
 
 def test_a_chief_and_two_workers(net, phantoms: Path, tmp_path, monkeypatch):
+    recipe = dataclasses.replace(RECIPE, trials=3, random_trials=3)
+    net = tuning.Cnn(recipe, net.images, net.table, net.cache)
     address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_port())}
     variables = os.environ | address | {"CHEST_XRAY_DIR": str(phantoms), "no_proxy": "127.0.0.1"}
     program = [sys.executable, "-m", "helpers.tuning"]
-    program += tuning.command(RECIPE, tmp_path).split()
+    program += tuning.command(recipe, tmp_path).split()
 
     def start(name):
         return subprocess.Popen(
@@ -198,16 +212,16 @@ def test_a_chief_and_two_workers(net, phantoms: Path, tmp_path, monkeypatch):
         for worker in running:  # a worker that comes after the end would wait for the chief
             assert "ready" in worker.stdout.readline()
         running.append(start("chief"))
-        said = [process.communicate(timeout=300)[0] for process in running]
+        said = [process.communicate(timeout=600)[0] for process in running]
     finally:
         for process in running:
             process.kill()
     assert [process.returncode for process in running] == [0, 0, 0]
     done = [out.count("validation loss") for out in said[:2]]
-    assert sum(done) == RECIPE.trials and min(done) > 0
-    assert f"{RECIPE.trials} trials, the best:" in said[2]
+    assert sum(done) == recipe.trials and min(done) > 0
+    assert f"{recipe.trials} trials, the best:" in said[2]
 
     monkeypatch.setattr(training, "fit", None)  # whoever trains now fails
     search = tuning.tuner(net, tmp_path)
     search.search()
-    assert list(tuning.trials(search).trial) == list(range(RECIPE.trials))
+    assert list(tuning.trials(search).trial) == list(range(recipe.trials))
