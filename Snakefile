@@ -20,7 +20,7 @@ AFTER = {  # notebook: those whose results it reads
     "03_dense": [],
     "04_cnn_iterations": [],
     "05_leakyrelu_vs_relu": [],
-    "06_residual_network": ["04_cnn_iterations"],
+    "06_residual_network": [],
     "07_transfer_learning": [],
     "08_three_classes": [],
     "09_tuning": [],
