@@ -8,7 +8,7 @@ JOBS ?= 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help run test data publish lab lint bench
+.PHONY: help run test data publish slides lab lint bench costs
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +31,9 @@ lab: .venv/.complete  ## JupyterLab on the notebooks
 
 bench: .venv/.complete  ## seconds to index and load the images below FOLDER
 	@python benchmarks/loading.py $(FOLDER)
+
+costs: .venv/.complete  ## multiply-accumulates and speed of every published network, on an idle machine
+	@python benchmarks/costs.py
 
 lint: .venv/.complete  ## ruff on code and notebooks
 	@ruff check . && ruff format --check .

@@ -1,9 +1,12 @@
 """Figures: one style, one way to save them, and those that several notebooks draw."""
 
+from __future__ import annotations
+
 import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,12 +15,16 @@ import seaborn as sns
 from IPython.display import Image
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from sklearn.metrics import auc
 
 from helpers import evaluation, results
-from helpers.models import keras
 from helpers.settings import LABELS, UserError, write_atomically
-from helpers.training import Fit
+
+if TYPE_CHECKING:  # Keras takes seconds to import, and most figures need no network
+    import keras
+
+    from helpers.training import Fit
 
 # Okabe & Ito (2008): told apart with colour-blind eyes and in gray
 COLORS = {"normal": "#0072B2", "bacteria": "#D55E00", "virus": "#009E73", "pneumonia": "#D55E00"}
@@ -30,7 +37,7 @@ sns.set_theme("notebook", "whitegrid", palette="colorblind", rc={"figure.dpi": D
 plt.rcParams.update({"figure.constrained_layout.use": True, "savefig.facecolor": "white"})
 
 
-def save(figure: Figure, place: "results.Run | results.Story", name: str) -> None:
+def save(figure: Figure, place: results.Run | results.Story, name: str) -> None:
     """Write a figure as `<name>.png` into the place's figures; phantoms are named on it."""
     if place.dataset == "synthetic":
         figure.text(1, 1, "synthetic radiographs", ha="right", va="bottom", color="crimson", size=9)
@@ -39,7 +46,7 @@ def save(figure: Figure, place: "results.Run | results.Story", name: str) -> Non
     )
 
 
-def show(place: "results.Run | results.Story", name: str) -> Image:
+def show(place: results.Run | results.Story, name: str) -> Image:
     """A saved figure, for a notebook's output. Raises UserError when it is not there."""
     path = place.figures / f"{name}.png"
     if not path.exists():
@@ -121,6 +128,54 @@ def comparison(measured: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(names)), names)
         axis.tick_params(labelsize=10)
     return figure
+
+
+COSTS = {  # panels of `costs`
+    "mflops": "million multiply-accumulates an image",
+    "train_seconds": "seconds to train",
+    "images_per_second": "images a second to predict",
+}
+
+
+def costs(table: pd.DataFrame) -> Figure:
+    """AUC of each network against what it costs, one panel a cost; parameters as the marker's area.
+
+    Args:
+        table: as `results.costs` gives it.
+    """
+    figure, axes = plt.subplots(len(COSTS), 1, figsize=(WIDTH, 3.6 * len(COSTS)))
+    for axis, (cost, meaning) in zip(axes, COSTS.items(), strict=True):
+        colors = [COLORS["bacteria" if name == "final" else "normal"] for name in table.index]
+        areas = 12 + 6 * np.sqrt(table.parameters / 1e4)
+        axis.scatter(table[cost], 100 * table.auc, areas, colors, alpha=0.6, linewidth=0)
+        axis.set(xscale="log", xlabel=meaning, ylabel="AUC on test, %")
+        axis.margins(0.12)
+    figure.canvas.draw()  # settles the layout, which the places of the names depend on
+    for axis, cost in zip(axes, COSTS, strict=True):
+        _name_points(axis, table[cost], 100 * table.auc)
+    return figure
+
+
+def _name_points(axis, x: pd.Series, y: pd.Series) -> None:
+    """Write the index of `x` beside the points drawn, each at the nearest place still free."""
+    centers = axis.transData.transform(np.column_stack([x, y]))
+    radii = np.sqrt(axis.collections[0].get_sizes()) / 2 * axis.figure.dpi / 72  # pixels
+    taken = [Bbox([xy - r, xy + r]) for xy, r in zip(centers, radii, strict=True)]
+    angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    shifts = [r * np.array([np.cos(a), np.sin(a)]) for r in range(7, 120, 6) for a in angles]
+    line = {"arrowstyle": "-", "color": "gray", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
+    for name, *point in zip(x.index, x, y, strict=True):
+        for shift in shifts:
+            side = "left" if shift[0] >= 0 else "right"
+            style = {"size": 8, "ha": side, "va": "center", "in_layout": False}
+            text = axis.annotate(name, point, shift, textcoords="offset points", **style)
+            box = text.get_window_extent().padded(1)
+            inside = all(axis.bbox.contains(*corner) for corner in (box.min, box.max))
+            if inside and not box.count_overlaps(taken):
+                axis.annotate("", point, shift, textcoords="offset points", arrowprops=line)
+                taken.append(box)
+                break
+            text.remove()
 
 
 def roc(tables: dict[str, pd.DataFrame], split: str = "test") -> Figure:
@@ -227,7 +282,7 @@ def _shortcuts(model: keras.Model) -> dict[keras.Layer, list[keras.Layer]]:
 
 
 def _parents(layer: keras.Layer) -> list[keras.Layer]:
-    if isinstance(layer, keras.layers.InputLayer):
+    if type(layer).__name__ == "InputLayer":
         return []
     tensors = layer.input if isinstance(layer.input, list) else [layer.input]
     return [tensor._keras_history.operation for tensor in tensors]

@@ -17,10 +17,11 @@ from helpers import data, plotting
 from helpers.results import (
     Story,
     comparison,
+    costs,
     experiments,
+    ladder,
     measure,
     merge,
-    metrics,
     prediction_name,
     replication,
     sha256,
@@ -54,8 +55,10 @@ def publish(run: Path) -> int:
         merge(RESULTS, row, table, measure(row, table, disjoint))
     for figure in sorted((run / "figures").glob("*.png")):
         write_atomically(IMAGES / figure.name, partial(shutil.copyfile, figure))
-    figure = plotting.comparison(metrics(RESULTS).query("protocol == 'official'"))
-    plotting.save(figure, Story(RESULTS, IMAGES, "kermany"), "comparison")
+    place = Story(RESULTS, IMAGES, "kermany")
+    plotting.save(plotting.comparison(ladder(RESULTS)), place, "comparison")
+    if len(table := costs(RESULTS)):
+        plotting.save(plotting.costs(table), place, "costs")
     return len(rows)
 
 
@@ -72,12 +75,9 @@ def _check_stamp(run: Path, row: dict) -> None:
 
 def readme_tables(folder: Path = RESULTS) -> dict[str, str]:
     """The README's generated tables by name, as Markdown."""
-    measured = metrics(folder)
-    official = comparison(measured[measured.protocol == "official"]).droplevel("protocol")
+    official = comparison(ladder(folder)).droplevel("protocol")
     official = official.rename(index="`{}`".format)
-    claims = replication(folder)
-    tried = (claims[["as its authors do", "official"]] != "-").any(axis=1)
-    return {"results": _markdown(official), "replication": _markdown(claims[tried])}
+    return {"results": _markdown(official), "replication": _markdown(replication(folder))}
 
 
 def _markdown(table: pd.DataFrame) -> str:

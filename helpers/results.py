@@ -7,10 +7,12 @@ A folder of results holds `experiments.csv` (one row a fit), `metrics.csv` (long
 """
 
 import hashlib
+import json
 import subprocess
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -26,7 +28,9 @@ from helpers.settings import (
     UserError,
     write_atomically,
 )
-from helpers.training import Fit
+
+if TYPE_CHECKING:  # Keras takes seconds to import, and most readers of results train nothing
+    from helpers.training import Fit
 
 KEY = ["experiment", "protocol", "seed", "fold"]
 EXPERIMENT_COLUMNS = [
@@ -36,6 +40,8 @@ EXPERIMENT_COLUMNS = [
 ]
 METRIC_COLUMNS = [*KEY, *evaluation.COLUMNS]
 CLAIMS = RESULTS / "claims.csv"  # typed: what earlier projects report
+ELSEWHERE = RESULTS / "published_elsewhere.csv"  # typed: what others publish on these images
+COSTS = RESULTS / "costs.csv"  # measured by benchmarks/costs.py
 HEADLINE = ["auc", "accuracy", "recall", "specificity"]  # never one without the others
 RECALLS = [f"recall_{label}" for label in LABELS]
 TEST_OF_OFFICIAL = ("official", "by_image")  # protocols whose test set is the official one
@@ -61,7 +67,7 @@ class Run:
 
     def save(
         self,
-        fit: Fit,
+        fit: "Fit",
         predictions: pd.DataFrame,
         experiment: str,
         protocol: str,
@@ -71,6 +77,9 @@ class Run:
 
         Returns:
             The metrics of this fit (columns of metrics.csv).
+
+        Raises:
+            UserError: a final model is saved before `selection.json` says how it was chosen.
         """
         row = {
             "experiment": experiment,
@@ -81,7 +90,8 @@ class Run:
             "code_version": code_version(),
             **fit.row,
         }
-        measured = measure(row, predictions, self._disjoint, self.resamples)
+        rules = selected_threshold(experiment, self.results)
+        measured = measure(row, predictions, self._disjoint, self.resamples, rules)
         merge(self.results, row, predictions, measured)
         if fit.folder:
             stamp = sha256(self.results / "predictions" / prediction_name(row))
@@ -124,16 +134,50 @@ def story(run: str = "") -> Story:
     return Story(*place, dataset=", ".join(names))
 
 
-def measure(row: dict, predictions: pd.DataFrame, disjoint: set[str], resamples: int = 2000):
+def measure(
+    row: dict,
+    predictions: pd.DataFrame,
+    disjoint: set[str],
+    resamples: int = 2000,
+    thresholds: dict[str, float] | None = None,
+) -> pd.DataFrame:
     """The metrics of one fit, with the columns of metrics.csv.
 
-    `row` gives the fit's key; `disjoint` the official test images whose patient is not in train,
-    which counts only for protocols that test on the official test images.
+    Args:
+        row: gives the fit's key.
+        predictions: its prediction table.
+        disjoint: the official test images whose patient is not in train, which counts only for
+            protocols that test on the official test images.
+        resamples: of the bootstrap behind the intervals.
+        thresholds: further threshold rules, such as those of `selected_threshold`.
     """
     if row["protocol"] not in TEST_OF_OFFICIAL:
         disjoint = set()
-    measured = evaluation.metrics(predictions, disjoint, resamples=resamples)
+    measured = evaluation.metrics(predictions, disjoint, resamples=resamples, thresholds=thresholds)
     return measured.assign(**{name: row[name] for name in KEY})[METRIC_COLUMNS]
+
+
+def selection(folder: Path = RESULTS) -> dict:
+    """What was chosen before test was read: the content of `selection.json`, or nothing."""
+    path = folder / "selection.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def selected_threshold(experiment: str, folder: Path = RESULTS) -> dict[str, float]:
+    """The rule `selected` of a final model, as `folder/selection.json` has it; none for others.
+
+    Raises:
+        UserError: the model is a final one, and nothing was selected yet.
+    """
+    if not experiment.startswith("final"):
+        return {}
+    chosen = selection(folder)
+    if "threshold" not in chosen:
+        raise UserError(
+            f"no threshold for {experiment} in {folder / 'selection.json'}: run the notebook that "
+            "selects first, since the choice is written down before test is read"
+        )
+    return {"selected": float(chosen["threshold"])}
 
 
 def merge(folder: Path, row: dict, predictions: pd.DataFrame, measured: pd.DataFrame) -> None:
@@ -255,34 +299,89 @@ def comparison(measured: pd.DataFrame, split: str = "test", rule: str = "0.5") -
         split: val or test.
         rule: the threshold rule of accuracy, recall and specificity.
     """
-    rows = headline(measured, split, rule)
-    rows["cell"] = [_cell(row) for row in rows.itertuples()]
-    wide = rows.pivot(index=["experiment", "protocol"], columns="metric", values="cell")
-    wide = wide.loc[rows.set_index(["experiment", "protocol"]).index.unique(), HEADLINE]
-    return wide.rename_axis(columns=None).rename(columns={"auc": "AUC"})
+    return _reader_table(headline(measured, split, rule), HEADLINE)
+
+
+def ladder(folder: Path = RESULTS) -> pd.DataFrame:
+    """The metrics under `official` of all that stands for itself.
+
+    Left out are the levers of the ablation, and what was adapted to the unlabelled test images.
+    """
+    measured = metrics(folder)
+    aside = measured.experiment.str.startswith(("ablation_", "transductive_"))
+    return measured[(measured.protocol == "official") & ~aside]
+
+
+def costs(folder: Path = RESULTS) -> pd.DataFrame:
+    """What each network costs, with its AUC on the official test images: one row an experiment.
+
+    Columns auc, parameters, mflops, images_per_second (measured in one go by `benchmarks/costs.py`)
+    and train_seconds (the mean over seeds; without the features that frozen layers give). Empty
+    where nothing was measured.
+    """
+    columns = ["auc", "parameters", "mflops", "images_per_second", "train_seconds"]
+    if not COSTS.exists():
+        return pd.DataFrame(columns=columns)
+    rows = headline(ladder(folder)).query("metric == 'auc'").set_index("experiment")
+    fits = experiments(folder).query("protocol == 'official'")
+    seconds = fits.groupby("experiment").train_seconds.mean()
+    measured = pd.read_csv(COSTS, index_col="experiment")
+    return measured.assign(auc=rows.value, train_seconds=seconds)[columns].dropna()
+
+
+def standing(folder: Path = RESULTS) -> pd.DataFrame:
+    """Our best model above what others publish on these images, in percent, with the protocols.
+
+    Ours is `final`, else the highest AUC so far, named as such. The others stand in
+    `results/published_elsewhere.csv`, in their order.
+    """
+    others = pd.read_csv(ELSEWHERE, dtype=str).fillna("-").set_index("work")
+    others = others.rename(columns={"auc": "AUC", "three_class_accuracy": "three classes"})
+    table = pd.concat([_own_standing(folder), others]).fillna("-")
+    return table[["protocol", "AUC", "accuracy", "recall", "specificity", "three classes", "note"]]
+
+
+def _own_standing(folder: Path) -> pd.DataFrame:
+    """The rows of `standing` that were measured here."""
+    measured = metrics(folder)
+    best, note = "final", "threshold {}"
+    if best not in set(measured.experiment):
+        best = headline(ladder(folder)).experiment[0]
+        note = "our highest AUC so far, not the final model; threshold {}"
+    own = measured[measured.experiment == best]
+    rows = [
+        comparison(own[own.protocol == protocol], rule=rule).assign(note=note.format(rule))
+        for protocol in ("official", "cross_validated")
+        for rule in ("selected", "0.5")
+        if ((own.protocol == protocol) & (own.threshold_rule == rule)).any()
+    ]
+    table = pd.concat(rows).reset_index("protocol").rename(index=f"**ours, `{best}`**".format)
+    three = measured[
+        (measured.experiment == "final_three_class") & measured.protocol.eq("official")
+    ]
+    if len(three):
+        cell = three_class_comparison(three).accuracy.iloc[0]
+        table["three classes"] = np.where(table.protocol == "official", cell, "-")
+    return table.rename_axis("work")
 
 
 def replication(folder: Path = RESULTS) -> pd.DataFrame:
-    """What earlier projects claim, beside the same recipe here: one row a system.
+    """What earlier projects claim, beside the same recipe here: one row a system that was run.
 
     The claims stand in `results/claims.csv`, with the experiment that follows each. A cell gives
     the metric on test in percent with its interval, or the spread over seeds; `-` where the
-    experiment was not run.
+    experiment was not run under that protocol.
     """
     claims = pd.read_csv(CLAIMS)
     measured = metrics(folder)
     rows = measured[(measured.split == "test") & (measured.subset == "all")]
     rows = rows[rows.threshold_rule.isin(["0.5", ""])]
-    keys = ["experiment", "protocol", "metric"]
+    keys, ours = ["experiment", "protocol", "metric"], ["as its authors do", "official"]
     cells = {key: _cell(_pooled(group)) for key, group in rows.groupby(keys)}
-    claims["as its authors do"] = [
-        cells.get(key, "-") for key in claims[keys].itertuples(index=False)
-    ]
-    claims["official"] = [
-        cells.get(key, "-")
-        for key in claims.assign(protocol="official")[keys].itertuples(index=False)
-    ]
-    return claims.set_index("system")[["claim", "protocol", "as its authors do", "official", "why"]]
+    for name, asked in zip(ours, (claims, claims.assign(protocol="official")), strict=True):
+        claims[name] = [cells.get(key, "-") for key in asked[keys].itertuples(index=False)]
+    claims = claims[(claims[ours] != "-").any(axis=1)]
+    return claims.set_index("system")[["claim", "protocol", *ours, "why"]]
 
 
 def _pooled(fits: pd.DataFrame) -> pd.Series:
@@ -311,12 +410,18 @@ def three_class_comparison(measured: pd.DataFrame, split: str = "test") -> pd.Da
     three = measured[measured.subset == "binary"].set_index(KEY).index  # only these are collapsed
     rows = measured[measured.set_index(KEY).index.isin(three)]
     rows = rows[(rows.split == split) & (rows.subset == "all")]
-    columns, group = ["accuracy", "auc", *RECALLS], ["experiment", "protocol"]
+    columns = ["accuracy", "auc", *RECALLS]
     rows = rows[rows.metric.isin(columns)].assign(fits=1)
-    if rows.empty or rows.duplicated([*group, "metric"]).any():
+    if rows.empty or rows.duplicated(["experiment", "protocol", "metric"]).any():
         raise UserError(f"{len(rows)} rows of metrics: want three-class fits, one a protocol")
-    rows["cell"] = [_cell(row) for row in rows.itertuples()]
-    wide = rows.pivot(index=group, columns="metric", values="cell")
+    return _reader_table(rows, columns)
+
+
+def _reader_table(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """One row an experiment and protocol, in the order of `rows`; one cell a metric."""
+    group = ["experiment", "protocol"]
+    cells = rows.assign(cell=[_cell(row) for row in rows.itertuples()])
+    wide = cells.pivot(index=group, columns="metric", values="cell")
     wide = wide.loc[rows.set_index(group).index.unique(), columns]
     return wide.rename_axis(columns=None).rename(columns={"auc": "AUC"})
 

@@ -50,3 +50,15 @@ def test_seeds_draws_each_value_and_the_means():
     assert [label.get_text() for label in axis.get_xticklabels()] == ["b", "a"]
     drawn = [list(line.get_ydata().round(6)) for line in axis.lines]
     assert drawn == [[50, 90], [70, 80], [60, 85]]
+
+
+def test_costs_names_each_network_without_overlap():
+    names = [f"network_{number}" for number in range(12)]
+    column = pd.Series([10.0, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 1000], names)
+    table = pd.DataFrame({"auc": 0.9 + column / 1e5, "parameters": column * 1e4})
+    table = table.assign(**dict.fromkeys(plotting.COSTS, column))
+    for axis in plotting.costs(table).axes:
+        shown = [text for text in axis.texts if text.get_text()]
+        assert [text.get_text() for text in shown] == names
+        boxes = [text.get_window_extent() for text in shown]
+        assert not any(box.count_overlaps(boxes[:place]) for place, box in enumerate(boxes))

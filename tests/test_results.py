@@ -1,11 +1,15 @@
 """What a fit leaves behind: written, replaced, read, published, refused."""
 
+import json
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 from sklearn.dummy import DummyClassifier
 
 from helpers import data, evaluation, publishing, results, training
-from helpers.settings import UserError
+from helpers.settings import PROJECT, UserError
 
 
 @pytest.fixture
@@ -127,3 +131,66 @@ def test_a_row_that_does_not_belong_to_its_predictions_is_refused(run, published
 def test_the_command_line_prints_one_line(tmp_path, capsys):
     assert publishing.main([str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"error: no experiments.csv in {tmp_path}")
+
+
+def test_reading_results_and_drawing_figures_needs_no_keras():
+    code = "import sys, helpers.results, helpers.plotting; sys.exit('keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0
+
+
+def test_a_final_model_is_measured_at_the_selected_threshold(run, table):
+    fit, predictions = constant_fit(table, run.fits, "stratified")
+    with pytest.raises(UserError, match=r"selection\.json"):
+        run.save(fit, predictions, "final", "official")
+    (run.results / "selection.json").write_text(json.dumps({"threshold": 0.25}))
+    measured = run.save(fit, predictions, "final", "official")
+    assert results.number(measured, "recall", threshold_rule="selected").threshold == 0.25
+    assert "selected" not in set(run.save(fit, predictions, "other", "official").threshold_rule)
+
+
+def test_the_ladder_holds_what_stands_for_itself(run, table):
+    for experiment, protocol in [
+        ("ablation_blur", "official"),
+        ("transductive_norm", "official"),
+        ("cnn_1", "by_image"),
+        ("cnn_1", "official"),
+    ]:
+        run.save(*constant_fit(table, run.fits), experiment, protocol)
+    chosen = results.ladder(run.results)
+    assert set(chosen.experiment) == {"most_frequent", "cnn_1"}
+    assert set(chosen.protocol) == {"official"}
+
+
+def test_replication_gives_the_systems_that_were_run(run, table):
+    assert results.replication(run.results).empty
+    run.save(*constant_fit(table, run.fits), "resnet", "official")
+    claims = results.replication(run.results)
+    assert list(claims.index) == ["Residual network from scratch"]
+    assert claims["as its authors do"].iloc[0] == "-"
+    assert claims["official"].iloc[0].count(".") == 3
+
+
+def test_our_best_stands_above_what_others_publish(run, table):
+    before = results.standing(run.results)
+    assert before.index[0] == "**ours, `most_frequent`**"
+    assert "not the final model" in before.note.iloc[0]
+    assert list(before.index[1:]) == list(pd.read_csv(results.ELSEWHERE).work)
+    (run.results / "selection.json").write_text(json.dumps({"threshold": 0.25}))
+    fit, predictions = constant_fit(table, run.fits)
+    run.save(fit, predictions, "final", "official")
+    for fold in (0, 1):
+        run.save(fit, predictions, "final", "cross_validated", fold=fold)
+    own = results.standing(run.results).loc["**ours, `final`**"]
+    assert list(own.protocol) == ["official"] * 2 + ["cross_validated"] * 2
+    assert list(own.note) == ["threshold selected", "threshold 0.5"] * 2
+    assert own.AUC.iloc[2].endswith("(2 fits)")
+
+
+def test_costs_are_joined_with_the_test_auc(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "COSTS", tmp_path / "costs.csv")
+    assert results.costs(run.results).empty
+    row = {"experiment": "most_frequent", "parameters": 3, "mflops": 0.5, "images_per_second": 9.0}
+    pd.DataFrame([row, row | {"experiment": "never run"}]).to_csv(results.COSTS, index=False)
+    found = results.costs(run.results)
+    assert list(found.index) == ["most_frequent"]
+    assert (found.auc.iloc[0], found.mflops.iloc[0]) == (0.5, 0.5)
