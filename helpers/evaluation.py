@@ -399,3 +399,75 @@ def _clopper_pearson(hits, trials):
 def _two_sided(samples):
     tail = min((samples <= 0).sum(), (samples >= 0).sum())
     return min(1.0, 2 * (1 + tail) / (1 + len(samples)))
+
+
+def predictive_values(
+    predictions: pd.DataFrame, threshold: float, prevalences, split="test", seed=0, resamples=2000
+) -> pd.DataFrame:
+    """What a call is worth where another share of the children is ill (Altman & Bland 1994).
+
+    Recall and specificity are measured on `split` and taken to be the same everywhere, which holds
+    if the ill and the healthy are alike; Bayes' theorem does the rest. Columns: prevalence (0-1);
+    ppv, the share of pneumonias among the images called pneumonia; npv, of normals among the
+    others; each with its interval, ppv_low and so on, from bootstrapped recall and specificity. A
+    value of exactly 1 has an interval of no width, one of nothing called so is NaN.
+    """
+    table = collapse(_rows(predictions, split))
+    recall, specificity = (rate[0] for rate in _rates(table, [threshold], seed, resamples))
+    rows = []
+    for prevalence in prevalences:
+        ill, healthy = prevalence, 1 - prevalence
+        with np.errstate(invalid="ignore"):
+            right, wrong = ill * recall, healthy * (1 - specificity)
+            ppv = right / (right + wrong)
+            right, wrong = healthy * specificity, ill * (1 - recall)
+            npv = right / (right + wrong)
+        values = [(x[0], *_interval(x[0], x[1:])) for x in (ppv, npv)]
+        rows.append((prevalence, *values[0], *values[1]))
+    names = [f"{name}{end}" for name in ("ppv", "npv") for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=["prevalence", *names])
+
+
+def decision_curve(
+    predictions: pd.DataFrame, thresholds, prevalence=None, split="test", seed=0, resamples=2000
+) -> pd.DataFrame:
+    """Net benefit of treating those with p_pneumonia >= threshold (Vickers & Elkin 2006).
+
+    At a threshold t one finds (1 - t) / t needless treatments as bad as one missed pneumonia, and
+    the net benefit counts in rightly treated children per child: share of right treatments minus
+    share of needless ones times t / (1 - t). One row a threshold (above 0, below 1): threshold,
+    model, low, high, all (treat every child); treating none is 0.
+
+    `prevalence`: share of pneumonias (0-1) for which the curve is drawn; None is that of the split.
+    The probabilities should hold for it (see `at_prevalence`).
+    """
+    table = collapse(_rows(predictions, split))
+    recall, specificity = _rates(table, thresholds, seed, resamples)
+    ill = (table["label"] != LABELS[0]).mean() if prevalence is None else prevalence
+    harm = (np.asarray(thresholds) / (1 - np.asarray(thresholds)))[:, None]
+    net = ill * recall - (1 - ill) * (1 - specificity) * harm
+    low, high = np.transpose([_interval(row[0], row[1:]) for row in net])
+    every = ill - (1 - ill) * harm[:, 0]
+    columns = {"threshold": thresholds, "model": net[:, 0], "low": low, "high": high, "all": every}
+    return pd.DataFrame(columns)
+
+
+def at_prevalence(p, there: float, here: float) -> np.ndarray:
+    """Probabilities of pneumonia (n,) that hold where a share `here` is ill, changed to `there`.
+
+    The odds change as the odds of the prevalence do (Saerens, Latinne & Decaestecker 2002).
+    """
+    p = np.asarray(p, dtype=np.float64)
+    change = there / (1 - there) * (1 - here) / here
+    return p * change / (p * change + 1 - p)
+
+
+def _rates(table, thresholds, seed, resamples):
+    """Recall and specificity, each (thresholds, 1 + resamples): first as measured, then drawn."""
+    y, p = _labels_and_p(table)
+    weights = np.column_stack([np.ones(len(y)), bootstrap_weights(table, resamples, seed)])
+    called = (p >= np.asarray(thresholds)[:, None]).astype(float)
+    return (
+        called[:, y] @ weights[y] / weights[y].sum(axis=0),
+        (1 - called[:, ~y]) @ weights[~y] / weights[~y].sum(axis=0),
+    )

@@ -1,0 +1,307 @@
+"""Where a network looks: heat maps, their check, and the regions they are held against.
+
+All maps explain one number, the log-odds of pneumonia, log(p_pneumonia / p_normal), in natural
+units: unlike a probability it does not flatten near 0 and 1. Images are raw 0-255, shape
+(n, side, side, 1). A network here ends in feature maps, a layer `features` that takes the mean of
+each map, and a dense layer `probability`; a model is one such network, or an ensemble of them whose
+probabilities are averaged and, in a layer `calibration`, weighed by their logarithms.
+"""
+
+import itertools
+import math
+
+import cv2
+import matplotlib
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from helpers.models import keras
+from helpers.settings import UserError
+
+BATCH = 64
+TINY = 1e-12
+CHEST = (0.15, 0.85, 0.10, 0.90)  # top, bottom, left, right as shares of the side
+
+
+def log_odds(probabilities: np.ndarray) -> np.ndarray:
+    """Log-odds of pneumonia, natural units, (n,).
+
+    `probabilities`: (n, 3) of normal, bacteria, virus, or (n, 1) of pneumonia. Those of exactly 0
+    or 1 count as 1e-12 away from it.
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    normal, pneumonia = (p[:, 0], p[:, 1:].sum(axis=1)) if p.shape[1] > 1 else (1 - p, p)
+    return np.log(np.maximum(pneumonia, TINY) / np.maximum(normal, TINY)).reshape(-1)
+
+
+def networks(model: keras.Model) -> list[keras.Model]:
+    """The members of an ensemble, or the model alone if it is none."""
+    return [layer for layer in model.layers if isinstance(layer, keras.Model)] or [model]
+
+
+def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Grad-CAM (Selvaraju et al. 2017) of the log-odds of pneumonia at the last feature maps.
+
+    Each map is weighed by the mean gradient of the log-odds on it, and what the sum has above zero,
+    the places that speak for pneumonia, is enlarged to the picture. After global average pooling
+    and a dense layer that gradient is known in closed form (section 3.1 there; Zhou et al. 2016),
+    so that no backend has to differentiate: of class scores z = W f + b and map k of n places it
+    is the sum over the classes of dL/dz times W[k] / n. For two classes dL/dz is 1, which gives
+    the class activation map itself; for three it is -1 for normal and the share of p_pneumonia
+    for each pathogen. For an ensemble the chain rule leads on through logarithm, mean and softmax.
+    All its maps lie side by side in one network, so the members' weighted maps are added before
+    anything is cut off or scaled: a member that hardly moves the ensemble hardly shows.
+
+    Returns:
+        float32, (n, side, side), 0-1: each picture's heat as a share of its own maximum; 0
+        everywhere where nothing speaks for pneumonia. The heat of two pictures has no common unit.
+
+    Raises:
+        UserError: the model is put together in another way.
+    """
+    return scaled(evidence(model, images))
+
+
+def evidence(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Grad-CAM with its sign and its unit, before it is scaled: float32, (n, side, side).
+
+    The mean over a picture is the sum over all maps of gradient times mean, to first order what
+    the maps add to the log-odds; below zero a place speaks for normal. Raises UserError when the
+    model is put together in another way than the module's docstring says.
+    """
+    parts = [_dissected(network) for network in networks(model)]
+    found = np.empty(images.shape[:3], np.float32)
+    for start in range(0, len(images), BATCH):
+        rows = slice(start, start + BATCH)
+        found[rows] = _evidence(model, parts, np.asarray(images[rows]))
+    return found
+
+
+def _dissected(network: keras.Model) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """A network up to its last feature maps, and the weights and bias of its head."""
+    try:
+        features, head = network.get_layer("features"), network.get_layer("probability")
+    except ValueError as error:
+        raise UserError(
+            f"explain: {network.name} has no layers features and probability"
+        ) from error
+    if not isinstance(features, keras.layers.GlobalAveragePooling2D):
+        raise UserError(f"explain: features of {network.name} is no mean of maps; take occlusion")
+    return keras.Model(network.input, features.input), *_weights(head)
+
+
+def _weights(layer: keras.Layer) -> list[np.ndarray]:
+    return [weight.astype(np.float64) for weight in layer.get_weights()]
+
+
+def _evidence(model, parts, images) -> np.ndarray:
+    maps = [_numpy(body(images, training=False)) for body, *_ in parts]
+    scores = [x.mean(axis=(1, 2)) @ w + b for x, (_, w, b) in zip(maps, parts, strict=True)]
+    probabilities, gradients = _through_the_head(model, scores)
+    if not np.allclose(_numpy(model(images[:8], training=False)), probabilities[:8], atol=0.01):
+        raise UserError(f"explain: {model.name} is put together in an unknown way; take occlusion")
+    total = np.zeros(images.shape[:3])
+    for x, gradient, (_, w, _) in zip(maps, gradients, parts, strict=True):
+        weighed = np.einsum("nhwk,nk->nhw", x, gradient @ w.T)
+        total += [cv2.resize(places, total.shape[1:]) for places in weighed]  # bilinear
+    return total
+
+
+def _numpy(tensor) -> np.ndarray:
+    return keras.ops.convert_to_numpy(tensor).astype(np.float64)
+
+
+def _through_the_head(model, scores) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The model's probabilities, and the gradient of its log-odds on each network's class scores.
+
+    `scores`: one array (n, classes) a network, what its head has before sigmoid or softmax.
+    """
+    if scores[0].shape[1] == 1:
+        if len(scores) > 1:
+            raise UserError("explain: an ensemble of two classes is unknown; take occlusion")
+        return special.expit(scores[0]), [np.ones_like(scores[0])]
+    members = [special.softmax(z, axis=1) for z in scores]
+    if len(members) == 1:
+        return members[0], [_gradient(members[0])]
+    mean = np.mean(members, axis=0)
+    w, b = _weights(model.get_layer("calibration"))
+    probabilities = special.softmax(np.log(mean) @ w + b, axis=1)
+    on_member = _gradient(probabilities) @ w.T / mean / len(members)
+    return probabilities, [
+        p * (on_member - (p * on_member).sum(axis=1, keepdims=True)) for p in members
+    ]
+
+
+def _gradient(p: np.ndarray) -> np.ndarray:
+    """Gradient of log((p_bacteria + p_virus) / p_normal) on the scores before the softmax."""
+    pathogens = p[:, 1:] / p[:, 1:].sum(axis=1, keepdims=True)
+    return np.hstack([-np.ones((len(p), 1)), pathogens])
+
+
+def occlusion(
+    model: keras.Model, images: np.ndarray, patch: float = 0.2, stride: float = 0.1
+) -> np.ndarray:
+    """How much the log-odds of pneumonia drop when a patch is blurred (Zeiler & Fergus 2014).
+
+    A gray square, as used there, would be a new thing in the picture; blur (see `erased`) takes the
+    detail away and leaves the brightness of the place. Each pixel gets the mean over all patches
+    that cover it. Above zero: what is there speaks for pneumonia; below: for normal.
+
+    Args:
+        model: any that gives probabilities as `log_odds` takes them.
+        images: (n, side, side, 1), raw 0-255.
+        patch: side of the square patch as a share of the side of the image.
+        stride: from one patch to the next, likewise; the last one ends at the rim.
+
+    Returns:
+        float32, (n, side, side), natural units; `scaled` makes heat of it.
+    """
+    side = images.shape[1]
+    size, step = max(1, round(patch * side)), max(1, round(stride * side))
+    starts = sorted({*range(0, side - size, step), side - size})
+    images, soft = np.asarray(images), _blurred(images)
+    before = _ask(model, images)
+    drops, covers = np.zeros(images.shape[:3]), np.zeros(images.shape[1:3])
+    for top, left in itertools.product(starts, starts):
+        window = np.s_[:, top : top + size, left : left + size]
+        covered = images.copy()
+        covered[window] = soft[window]
+        drops[window] += (before - _ask(model, covered))[:, None, None]
+        covers[window[1:]] += 1
+    return (drops / covers).astype(np.float32)
+
+
+def _ask(model, images) -> np.ndarray:
+    starts = range(0, len(images), BATCH)  # predict_on_batch: predict takes long to begin
+    return log_odds(np.vstack([model.predict_on_batch(images[x : x + BATCH]) for x in starts]))
+
+
+def erased(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """The images with their detail blurred away where `masks` (broadcast to (n, side, side)) says.
+
+    The blur is Gaussian with a tenth of the side as sigma: letters, ribs and vessels go, the
+    brightness of large regions stays.
+    """
+    masks = np.broadcast_to(masks, images.shape[:3])[..., None]
+    return np.where(masks, _blurred(images), images)
+
+
+def _blurred(images) -> np.ndarray:
+    sigma = 0.1 * images.shape[1]
+    return np.stack([cv2.GaussianBlur(x[..., 0], (0, 0), sigma) for x in images])[..., None]
+
+
+def randomised(model: keras.Model, share: float = 1.0, seed: int = 0) -> keras.Model:
+    """A copy whose layers hold shuffled weights, from the output down (Adebayo et al. 2018).
+
+    Shuffled is each weight array within itself, so that its values keep their distribution; the
+    four arrays of a batch norm alike, so that its channels only change places. The members of an
+    ensemble are shuffled each by itself; `calibration`, which sees no picture, stays.
+
+    Args:
+        model: stays as it is.
+        share: of each network's layers with weights, counted from its output; at least one.
+        seed: of the order.
+    """
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    for network in networks(copy):
+        weighted = [layer for layer in network.layers if layer.weights][::-1]
+        for number, layer in enumerate(weighted[: max(1, math.ceil(share * len(weighted)))]):
+            layer.set_weights([_shuffled(x, [seed, number]) for x in layer.get_weights()])
+    return copy
+
+
+def _shuffled(array: np.ndarray, seed) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(array.ravel()).reshape(array.shape)
+
+
+def similarity(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Rank correlation (Spearman) of two maps (n, h, w) of each picture over its pixels, (n,).
+
+    From -1 to 1; 0 where a map is the same everywhere and ranks nothing.
+    """
+    ranks = [stats.rankdata(x.reshape(len(x), -1), axis=1) for x in (maps, others)]
+    a, b = (x - x.mean(axis=1, keepdims=True) for x in ranks)
+    spread = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return np.divide((a * b).sum(axis=1), spread, out=np.zeros(len(a)), where=spread > 0)
+
+
+def scaled(maps: np.ndarray) -> np.ndarray:
+    """What maps (n, h, w) have above zero, each as a share of its maximum: heat, float32, 0-1."""
+    positive = np.maximum(maps, 0)
+    top = positive.max(axis=(1, 2), keepdims=True)
+    return np.divide(positive, top, out=np.zeros_like(positive), where=top > 0).astype(np.float32)
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Heat (side, side) of 0-1 over a gray image (side, side) of 0-255: RGB, uint8.
+
+    The stronger the heat, the less of the picture shines through; without heat the picture stays
+    as it is. The colours, dark purple over pink to yellow, keep their order for colour-blind eyes.
+    """
+    color = 255 * matplotlib.colormaps["plasma"](heat)[..., :3]
+    opacity = 0.65 * np.asarray(heat, dtype=np.float64)[..., None]
+    gray = np.asarray(image, dtype=np.float64)[..., None]
+    return (opacity * color + (1 - opacity) * gray).round().astype(np.uint8)
+
+
+def border(side: int, width: float = 0.1) -> np.ndarray:
+    """The frame of a picture, `width` of its side: bool, (side, side)."""
+    frame, rim = np.ones((side, side), bool), round(width * side)
+    frame[rim : side - rim, rim : side - rim] = False
+    return frame
+
+
+def chest(side: int) -> np.ndarray:
+    """A box around the lungs of the mean training image: bool, (side, side).
+
+    No outlines of lungs come with these images, so one box serves all; it holds spine, heart and
+    some of the ribs' rim too, and misses a part of a child who lies askew.
+    """
+    top, bottom, left, right = (round(share * side) for share in CHEST)
+    box = np.zeros((side, side), bool)
+    box[top:bottom, left:right] = True
+    return box
+
+
+def markers(images: np.ndarray) -> np.ndarray:
+    """Letters, burned-in text, clips and cables: bool, (n, side, side), by rules, not learnt.
+
+    Thin strokes brighter than what is around them (white top-hat, Soille 2003), joined to
+    components (Rosenfeld & Pfaltz 1966), of which small ones with crisp edges, away from the
+    centre, are kept, with one pixel around them. Crispness is what tells a letter from the end of a
+    rib. The numbers were set on pictures of 160 pixels by looking at them.
+    """
+    return np.stack([_markers(np.asarray(image[..., 0])) for image in images])
+
+
+def _markers(image, contrast=40, stroke=0.045, largest=0.13, crisp=45, center=0.3) -> np.ndarray:
+    side = len(image)
+    width = round(stroke * side) | 1
+    hat = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, np.ones((width, width), np.uint8))
+    edges = np.abs(cv2.Laplacian(image, cv2.CV_32F))
+    _, places, boxes, centers = cv2.connectedComponentsWithStats((hat > contrast).astype(np.uint8))
+    small = (boxes[:, 2:4].max(axis=1) <= largest * side) & (boxes[:, 4] >= 3)
+    aside = np.abs(centers / side - 0.5).max(axis=1) > center
+    found = [
+        number
+        for number in np.flatnonzero(small & aside)
+        if number and np.median(edges[places == number]) >= crisp  # 0 is the background
+    ]
+    return cv2.dilate(np.isin(places, found).astype(np.uint8), np.ones((3, 3))).astype(bool)
+
+
+def shares(heat: np.ndarray, masks: np.ndarray) -> pd.DataFrame:
+    """How much of each picture's heat (n, h, w) lies in a region; one row a picture.
+
+    Columns: heat and area, the region's shares of both (0-1), and density, their ratio: 1 where
+    the heat takes no notice of the region. NaN for a picture without heat, or without the region.
+    `masks`: bool, broadcast to (n, h, w).
+    """
+    masks = np.broadcast_to(masks, heat.shape)
+    total, inside = (x.sum(axis=(1, 2), dtype=np.float64) for x in (heat, heat * masks))
+    area = masks.mean(axis=(1, 2))
+    table = pd.DataFrame({"heat": inside / np.where(total > 0, total, np.nan), "area": area})
+    return table.assign(density=table.heat / table.area.where(table.area > 0))
