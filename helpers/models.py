@@ -13,12 +13,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import numpy as np
+
 from helpers.settings import PROJECT, UserError, native_messages_hidden
 
 with native_messages_hidden():
     import keras
     from keras import layers
 
+SMALLEST = 1e-7  # of a probability whose logarithm is taken
 _APPLICATIONS = "https://storage.googleapis.com/tensorflow/keras-applications"
 PRETRAINED = {  # network: file in PRETRAINED_DIR, and the address of Keras's own
     "mobilenet": (
@@ -351,3 +354,26 @@ def dense_head(x: keras.KerasTensor, units: Sequence[int], classes: int) -> kera
     for number, count in enumerate(units, start=1):
         x = layers.Dense(count, activation="relu", name=f"dense_{number}")(x)
     return head(x, classes)
+
+
+def ensemble(members: Sequence[keras.Model], scale: float = 1.0, shift: float = 0.0) -> keras.Model:
+    """Networks of three classes as one: the mean of their probabilities, calibrated.
+
+    The last layer, `calibration`, is softmax(scale * log p + (0, shift, shift)).
+
+    Args:
+        members: networks with the same input and three classes.
+        scale: above 1 makes it surer, below 1 less sure.
+        shift: added to the logarithms of both pneumonias.
+    """
+    inputs = keras.Input(members[0].input_shape[1:], name="image")
+    parts = [
+        keras.Model(member.input, member.output, name=f"member_{number}")
+        for number, member in enumerate(members, start=1)
+    ]
+    p = layers.Average()([part(inputs) for part in parts]) if len(parts) > 1 else parts[0](inputs)
+    logarithms = keras.ops.log(keras.ops.maximum(p, SMALLEST))
+    calibration = layers.Dense(p.shape[-1], "softmax", dtype="float32", name="calibration")
+    model = keras.Model(inputs, calibration(logarithms), name="pneumonia")
+    calibration.set_weights([scale * np.eye(p.shape[-1]), np.array([0, shift, shift])])
+    return model

@@ -104,6 +104,9 @@ def fit(
     patience: int,
     batch_size: int = 32,
     learning_rate: float = 1e-3,
+    decay: bool = False,
+    averaging: float = 0.0,
+    label_smoothing: float = 0.0,
     augment: augmentation.Augmentation | None = None,
     class_weight: bool = False,
     weights: str = "none",
@@ -124,6 +127,10 @@ def fit(
         patience: epochs without a better validation loss before stopping.
         batch_size: images in a step.
         learning_rate: Adam's.
+        decay: let the learning rate fall to 0 along half a cosine (Loshchilov & Hutter 2017).
+        averaging: momentum, 0-1, of an exponential moving average of the weights, which then is
+            what is validated and kept; 0 keeps the weights themselves.
+        label_smoothing: share of each target that is spread over all classes (Szegedy et al. 2016).
         augment: random changes of the training images.
         class_weight: weigh each class by the inverse of its frequency.
         weights: what the first weights come from (a column of the results), e.g. imagenet.
@@ -140,6 +147,9 @@ def fit(
         "patience": patience,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
+        "decay": decay,
+        "averaging": averaging,
+        "label_smoothing": label_smoothing,
         "augment": dataclasses.asdict(augment) if augment else None,
         "class_weight": class_weight,
         "weights": weights,
@@ -155,12 +165,19 @@ def fit(
     if found := _from_cache(cache, row["settings_hash"], model):
         return found
 
-    targets = _targets(table, classes)
+    codes = _targets(table, classes)
+    targets = codes if classes == 2 else np.eye(classes, dtype=np.float32)[codes]
     train, val = (np.flatnonzero(table.split == name) for name in ("train", "val"))
     batches = Batches(images[train], targets[train], batch_size, augment, seed)
+    if decay:
+        learning_rate = keras.optimizers.schedules.CosineDecay(
+            learning_rate, decay_steps=epochs * len(batches)
+        )
+    averaged = {"use_ema": True, "ema_momentum": averaging} if averaging else {}
+    losses = keras.losses.BinaryCrossentropy, keras.losses.CategoricalCrossentropy
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
-        loss="binary_crossentropy" if classes == 2 else "sparse_categorical_crossentropy",
+        optimizer=keras.optimizers.Adam(learning_rate, **averaged),
+        loss=losses[classes > 2](label_smoothing=label_smoothing),
         metrics=["accuracy"],
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
@@ -168,13 +185,14 @@ def fit(
         "val_loss", patience=patience, restore_best_weights=True
     )
     clock = Clock(epochs)
+    swapping = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if averaging else []
     start = time.perf_counter()
     model.fit(
         batches,
         validation_data=Batches(images[val], targets[val], 128),
         epochs=epochs,
-        class_weight=_balanced(targets[train]) if class_weight else None,
-        callbacks=[stopping, clock, keras.callbacks.TerminateOnNaN()],
+        class_weight=_balanced(codes[train]) if class_weight else None,
+        callbacks=[*swapping, stopping, clock, keras.callbacks.TerminateOnNaN()],
         shuffle=False,  # Batches draws its own order
         verbose=0,
     )

@@ -16,6 +16,10 @@ EVERYTHING = {
     "brightness": 0.2,
     "contrast": 0.5,
     "blur": 1.5,
+    "bands": 1.0,
+    "gamma": 1.0,
+    "border": 0.2,
+    "letters": 0.9,
 }
 
 
@@ -144,3 +148,39 @@ def test_blur_only_smooths():
     assert (step <= abs(np.diff(before, axis=1)).mean(axis=(1, 2, 3))).all()
     assert step.max() > 4 * step.min()
     np.testing.assert_allclose(after.mean(), before.mean(), atol=2)
+
+
+def test_bands_change_the_detail_and_keep_the_mean():
+    images = dots()
+    flat = np.full_like(images, 90)
+    np.testing.assert_array_equal(changed(flat, bands=2.0), flat)
+    after = changed(images // 4 + 60, bands=1.0).astype(float)  # leaves room on both sides
+    contrast = np.ptp(after, axis=(1, 2)).ravel() / np.ptp((images // 4)[0])
+    assert contrast.min() < 0.9 and contrast.max() > 1.2
+    assert np.abs(after.mean(axis=(1, 2)) - (images // 4 + 60).mean()).max() < 0.5
+
+
+def test_gamma_bends_the_curve_and_keeps_black_and_white():
+    ramp = np.linspace(0, 255, SIDE * SIDE).astype(np.uint8).reshape(1, SIDE, SIDE, 1)
+    after = changed(np.repeat(ramp, 100, axis=0), gamma=1.0)
+    assert (after[:, 0, 0] == 0).all() and (after[:, -1, -1] == 255).all()
+    middle = after[:, SIDE // 2, 0, 0]
+    assert middle.min() < 90 and middle.max() > 160  # 127 ** 2 / 255 = 64, (127 * 255) ** .5 = 180
+    assert (np.diff(after.reshape(100, -1).astype(int), axis=1) >= 0).all()
+
+
+def test_a_border_is_black_up_to_its_share():
+    white = np.full((50, SIDE, SIDE, 1), 255, np.uint8)
+    after = changed(white, border=0.25)
+    assert set(np.unique(after)) == {0, 255}
+    edge = SIDE // 4
+    assert (after[:, edge:-edge, edge:-edge] == 255).all()
+    for side in (after[:, 0], after[:, -1], after[:, :, 0], after[:, :, -1]):
+        assert (side == 0).any()
+
+
+def test_letters_are_bright_and_on_their_share_of_the_images():
+    black = np.zeros((300, 64, 64, 1), np.uint8)
+    after = changed(black, letters=0.5).reshape(300, -1)
+    assert 120 < (after.max(axis=1) >= 170).sum() < 180
+    assert (after > 0).mean() < 0.1

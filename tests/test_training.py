@@ -346,6 +346,30 @@ def test_without_early_stopping_the_best_epoch_is_kept_too():
     assert loss(fitted, images, table, "val") == pytest.approx(best, rel=1e-4)
 
 
+def test_averaged_weights_are_validated_and_kept():
+    fitted = fit(epochs=4, patience=4, averaging=0.9)
+    best = fitted.history.val_loss.min()
+    assert loss(fitted, IMAGES, TABLE, "val") == pytest.approx(best, rel=1e-4)
+    plain = fit(epochs=4, patience=4)
+    assert plain.history.loss.equals(fitted.history.loss)  # it trains as ever
+    assert not plain.history.val_loss.equals(fitted.history.val_loss)
+
+
+def test_a_decayed_learning_rate_ends_at_nothing():
+    fitted = fit(epochs=3, patience=3, decay=True)
+    assert float(fitted.model.optimizer.learning_rate) == pytest.approx(0, abs=1e-8)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_smoothed_labels_keep_the_net_unsure(classes):
+    build = partial(net, classes=classes)
+    options = {"epochs": 30, "patience": 30, "learning_rate": 0.01}
+    sure, unsure = (
+        fit(build, label_smoothing=share, **options).predict(IMAGES) for share in (0.0, 0.4)
+    )
+    assert np.max(unsure) < np.max(sure)
+
+
 def test_the_row_has_the_facts_of_the_training():
     fitted = fit(weights="imagenet")
     assert set(fitted.row) == {

@@ -1,0 +1,155 @@
+"""How the final model is chosen and put together: levers, ensemble, calibration, threshold.
+
+Everything here sees training and validation images only.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import optimize
+from sklearn.metrics import log_loss
+
+from helpers import evaluation, models, training
+from helpers.augmentation import Augmentation
+from helpers.settings import LABELS, UserError, write_atomically
+
+CANDIDATES = "candidates.csv"
+LIGHT = Augmentation(rotation=5, shift=0.05, zoom=(0.95, 1.05))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a MobileNet is trained: what `training.fit` is told, and the images' side in pixels."""
+
+    side: int
+    epochs: int
+    batch_size: int = 32
+    learning_rate: float = 3e-4
+    classes: int = 3
+    batch_norm_fixed: bool = True
+    decay: bool = False
+    averaging: float = 0.0
+    label_smoothing: float = 0.0
+    augment: Augmentation = LIGHT
+
+    def with_levers(self, names: Sequence[str]) -> "Recipe":
+        """The recipe with these of LEVERS put on top of each other.
+
+        Raises UserError for a name that is not among them.
+        """
+        if unknown := set(names) - set(LEVERS):
+            raise UserError(f"no lever {', '.join(sorted(unknown))}. There are {', '.join(LEVERS)}")
+        own = {field.name for field in dataclasses.fields(self)}
+        changes = {key: value for name in names for key, value in LEVERS[name].items()}
+        changed = {key: value for key, value in changes.items() if key in own}
+        rest = {key: value for key, value in changes.items() if key not in own}
+        augment = dataclasses.replace(self.augment, **rest)
+        return dataclasses.replace(self, **changed, augment=augment)
+
+    def fit(
+        self, images: np.ndarray, table: pd.DataFrame, seed: int, first: tuple, cache: Path | None
+    ) -> training.Fit:
+        """Train once on `images` (rows, side, side, 1); `first`: what `models.pretrained` gives.
+
+        All epochs are run; the epoch with the lowest validation loss is kept.
+        """
+        weights, source = first
+        options = dataclasses.asdict(self) | {"augment": self.augment}
+        build = partial(
+            models.mobilenet,
+            options.pop("side"),
+            options.pop("classes"),
+            weights,
+            batch_norm_fixed=options.pop("batch_norm_fixed"),
+        )
+        return training.fit(
+            build,
+            images,
+            table,
+            seed=seed,
+            patience=self.epochs,
+            weights=source,
+            cache=cache,
+            **options,
+        )
+
+
+LEVERS = {  # name: what it changes in the recipe or in its augmentation
+    "zoom": {"zoom": (1.0, 2.0)},
+    "flip_and_turn": {"flip": True, "rotation": 15.0},
+    "sharpness": {"bands": 1.0, "blur": 1.0},
+    "curves": {"gamma": 0.7, "brightness": 0.15, "contrast": 0.4},
+    "border": {"border": 0.2},
+    "letters": {"letters": 0.5},
+    "two_classes": {"classes": 2},
+    "label_smoothing": {"label_smoothing": 0.1},
+    "decay": {"decay": True},
+    "averaging": {"averaging": 0.99},
+    "batch_norm_free": {"batch_norm_fixed": False},
+}
+
+
+def taken(gains: pd.DataFrame) -> list[str]:
+    """The levers whose every seed gains: `gains` has one row a lever, one column a seed."""
+    return list(gains.index[(gains > 0).all(axis=1)])
+
+
+def save_candidates(folder: Path, scored: pd.DataFrame, light: Recipe) -> None:
+    """Leave the stress scores of all candidates, with what trains them again, in a results folder.
+
+    `scored`: columns candidate, levers (names with spaces between), seed and the scores.
+    """
+    table = scored.assign(side=light.side, epochs=light.epochs)
+    write_atomically(folder / CANDIDATES, partial(table.to_csv, index=False))
+
+
+def candidates(folder: Path) -> pd.DataFrame:
+    """What `save_candidates` left. Raises UserError when there is nothing."""
+    if not (folder / CANDIDATES).exists():
+        raise UserError(f"no {CANDIDATES} in {folder}: run the notebook 11_stress_validation first")
+    return pd.read_csv(folder / CANDIDATES, keep_default_na=False)
+
+
+def calibrate(predictions: pd.DataFrame) -> tuple[float, float]:
+    """Scale and shift that make three-class probabilities fit the validation images best.
+
+    The probabilities become softmax(scale * log p + (0, shift, shift)): temperature scaling (Guo et
+    al. 2017) with a shift between normal and pneumonia, by least log loss. They then hold for the
+    share of pneumonias among the validation images.
+    """
+    rows = predictions[predictions.split == "val"]
+    codes = pd.Categorical(rows.label, LABELS).codes
+    p = rows[evaluation.CLASSES].to_numpy()
+
+    def loss(parameters):
+        return log_loss(codes, calibrated(p, *parameters), labels=range(len(LABELS)))
+
+    found = optimize.minimize(loss, [1.0, 0.0], method="Nelder-Mead")
+    return tuple(float(x) for x in found.x)
+
+
+def calibrated(p: np.ndarray, scale: float, shift: float) -> np.ndarray:
+    """Probabilities (n, 3) after calibration; the model's own layer does the same."""
+    scores = scale * np.log(np.maximum(p, models.SMALLEST)) + [0, shift, shift]
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def threshold(predictions: pd.DataFrame, recall: float = evaluation.RECALL) -> float:
+    """The rule `selected`: the highest threshold with that recall on the clean pneumonias.
+
+    Validation labels come from two graders, those of the test images from three, so some validation
+    pneumonias are likely to be normal images with a wrong label, and a threshold low enough to
+    catch them costs specificity. Left out by the rule of confident learning (Northcutt et al.
+    2021): pneumonias that look at least as normal as the average normal image does.
+    """
+    rows = evaluation.collapse(predictions[predictions.split == "val"])
+    sick = rows.label != LABELS[0]
+    doubtful = sick & (rows.p_pneumonia <= rows.p_pneumonia[~sick].mean())
+    clean = rows[~doubtful]
+    return evaluation.recall_threshold(clean.label, clean.p_pneumonia, recall)
