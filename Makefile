@@ -23,8 +23,11 @@ test: .venv/.complete lint  ## lint and the whole test suite
 data: .venv/.complete  ## download the radiographs, 1.2 GB (FROM=file.zip or a folder that you have)
 	@python -m helpers.data.download --from "$(FROM)"
 
-publish: .venv/.complete  ## finished fits of RUN into results/, images/, README and the final notebook
+publish: .venv/.complete  ## finished fits of RUN into results/, images/, models/, README, final notebook and slides
 	@python -m helpers.publishing $(RUN)
+
+slides: .venv/.complete  ## presentation/slides.html and slides.pdf from the published results
+	@python -m helpers.slides
 
 lab: .venv/.complete  ## JupyterLab on the notebooks
 	@jupyter lab --notebook-dir=.

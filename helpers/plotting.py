@@ -127,6 +127,8 @@ def comparison(measured: pd.DataFrame) -> Figure:
         axis.set_xlabel(f"{NAMES.get(metric, metric)}, %", size=11)
         axis.set_yticks(range(len(names)), names)
         axis.tick_params(labelsize=10)
+    for label in axes[0].get_yticklabels():
+        label.set_weight("bold" if label.get_text() == "final" else "normal")
     return figure
 
 

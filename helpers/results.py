@@ -44,6 +44,7 @@ ELSEWHERE = RESULTS / "published_elsewhere.csv"  # typed: what others publish on
 COSTS = RESULTS / "costs.csv"  # measured by benchmarks/costs.py
 HEADLINE = ["auc", "accuracy", "recall", "specificity"]  # never one without the others
 RECALLS = [f"recall_{label}" for label in LABELS]
+OWN_ROWS = [("official", "selected"), ("official", "0.5"), ("cross_validated", "selected")]
 TEST_OF_OFFICIAL = ("official", "by_image")  # protocols whose test set is the official one
 
 
@@ -312,6 +313,19 @@ def ladder(folder: Path = RESULTS) -> pd.DataFrame:
     return measured[(measured.protocol == "official") & ~aside]
 
 
+def rungs(folder: Path = RESULTS) -> pd.DataFrame:
+    """The rows of `ladder` for a short look: of each notebook the experiment with the best AUC.
+
+    Beside them the answer that never looks at an image; the final model once, with two classes.
+    """
+    measured = ladder(folder)
+    measured = measured[measured.experiment != "final_three_class"]
+    notebooks = experiments(folder).drop_duplicates("experiment").set_index("experiment").notebook
+    best = headline(measured).drop_duplicates("experiment").experiment
+    best = best[~best.map(notebooks).duplicated()]
+    return measured[measured.experiment.isin([*best, "most_frequent"])]
+
+
 def costs(folder: Path = RESULTS) -> pd.DataFrame:
     """What each network costs, with its AUC on the official test images: one row an experiment.
 
@@ -344,18 +358,18 @@ def standing(folder: Path = RESULTS) -> pd.DataFrame:
 def _own_standing(folder: Path) -> pd.DataFrame:
     """The rows of `standing` that were measured here."""
     measured = metrics(folder)
-    best, note = "final", "threshold {}"
+    best, note = "final", "-"
     if best not in set(measured.experiment):
-        best = headline(ladder(folder)).experiment[0]
-        note = "our highest AUC so far, not the final model; threshold {}"
+        best, note = headline(ladder(folder)).experiment[0], "our highest AUC, not the final model"
     own = measured[measured.experiment == best]
     rows = [
-        comparison(own[own.protocol == protocol], rule=rule).assign(note=note.format(rule))
-        for protocol in ("official", "cross_validated")
-        for rule in ("selected", "0.5")
+        comparison(own[own.protocol == protocol], rule=rule).rename(
+            index={best: f"**ours, `{best}`, threshold {rule}**"}
+        )
+        for protocol, rule in OWN_ROWS
         if ((own.protocol == protocol) & (own.threshold_rule == rule)).any()
     ]
-    table = pd.concat(rows).reset_index("protocol").rename(index=f"**ours, `{best}`**".format)
+    table = pd.concat(rows).reset_index("protocol").assign(note=note)
     three = measured[
         (measured.experiment == "final_three_class") & measured.protocol.eq("official")
     ]
@@ -424,6 +438,14 @@ def _reader_table(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     wide = cells.pivot(index=group, columns="metric", values="cell")
     wide = wide.loc[rows.set_index(group).index.unique(), columns]
     return wide.rename_axis(columns=None).rename(columns={"auc": "AUC"})
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table of texts, its index first, as Markdown."""
+    lines = [f"| {table.index.name} | " + " | ".join(table.columns) + " |"]
+    lines.append("|---|" + "---|" * len(table.columns))
+    lines += [f"| {' | '.join(cells)} |" for cells in table.itertuples()]
+    return "\n".join(lines)
 
 
 @cache

@@ -7,7 +7,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from helpers import data, publishing, results
+from helpers import card, data, publishing, results, slides
 from helpers.settings import MANIFEST, RESULTS
 
 MEGABYTE = 1_000_000
@@ -20,7 +20,9 @@ def wrong_metrics(folder: Path) -> list[str]:
     wrong = []
     for row in results.experiments(folder).to_dict("records"):
         name = results.prediction_name(row)
-        again = results.measure(row, pd.read_csv(folder / "predictions" / name), disjoint)
+        rules = results.selected_threshold(row["experiment"], folder)
+        table = pd.read_csv(folder / "predictions" / name)
+        again = results.measure(row, table, disjoint, thresholds=rules)
         key = [row[column] for column in results.KEY]
         same = (measured[results.KEY] == key).all(axis=1)
         try:
@@ -60,7 +62,7 @@ def test_the_readme_shows_the_published_results():
     assert publishing.shown_tables() == publishing.readme_tables()
 
 
-@pytest.mark.parametrize("name", ["results", "replication"])
+@pytest.mark.parametrize("name", publishing.TABLES)
 def test_an_edited_readme_is_found(tmp_path, name):
     edited = Path(shutil.copy(publishing.README, tmp_path / "README.md"))
     number = publishing.shown_tables()[name].rsplit("(", 1)[1][:4]
@@ -68,6 +70,17 @@ def test_an_edited_readme_is_found(tmp_path, name):
     assert publishing.shown_tables(edited)[name] != publishing.readme_tables()[name]
     publishing.write_readme(edited)
     assert edited.read_text() == publishing.README.read_text()
+
+
+def test_the_slides_show_the_published_results():
+    assert slides.page() == (slides.FOLDER / "slides.html").read_text()
+    assert (slides.FOLDER / "slides.pdf").stat().st_size < 5 * MEGABYTE
+
+
+@pytest.mark.skipif(not (card.MODELS / card.FACTS).exists(), reason="no model is shipped yet")
+def test_the_model_is_the_one_that_its_card_describes():
+    assert (card.MODELS / "pneumonia.keras").stat().st_size <= 25 * MEGABYTE
+    assert (card.MODELS / "README.md").read_text() == card.card()
 
 
 def test_the_final_notebook_shows_what_its_cells_give(tmp_path):

@@ -6,9 +6,10 @@ import sys
 
 import pandas as pd
 import pytest
+import yaml
 from sklearn.dummy import DummyClassifier
 
-from helpers import data, evaluation, publishing, results, training
+from helpers import card, data, evaluation, publishing, results, training
 from helpers.settings import PROJECT, UserError
 
 
@@ -36,7 +37,36 @@ def published(tmp_path, monkeypatch):
     """Empty folders in place of the published results and figures."""
     monkeypatch.setattr(publishing, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(publishing, "IMAGES", tmp_path / "images")
+    monkeypatch.setattr(publishing, "MODELS", tmp_path / "models")
     return tmp_path / "results"
+
+
+@pytest.fixture
+def manifest(run, monkeypatch):
+    """The manifest of the phantoms in place of the real one."""
+    monkeypatch.setattr(publishing, "MANIFEST", run.folder / "manifest.csv")
+    frame = data.index()[["file", "official_split", "label", "patient"]]
+    frame.to_csv(publishing.MANIFEST, index=False)
+
+
+@pytest.fixture
+def final(run, table):
+    """A run with a stand-in of the final model; returns the folder of its model."""
+    chosen = {"threshold": 0.25, "prevalence": 0.742}
+    (run.results / "selection.json").write_text(json.dumps(chosen))
+    fit, predictions = constant_fit(table, run.fits, "stratified")
+    run.save(fit, predictions, "final", "official")
+    for fold in (0, 1):
+        run.save(fit, predictions, "final", "cross_validated", fold=fold)
+    pretend_real(run)
+    folder = run.folder / "models"
+    folder.mkdir()
+    for name in ("pneumonia.keras", "pneumonia.onnx"):
+        (folder / name).write_text(name)
+    facts = {"threshold": 0.25, "image_size": 160, "labels": ["normal", "bacteria", "virus"]}
+    facts["sha256"] = {path.name: results.sha256(path) for path in folder.iterdir()}
+    (folder / card.FACTS).write_text(json.dumps(facts))
+    return folder
 
 
 def pretend_real(run):
@@ -102,11 +132,8 @@ def test_a_synthetic_run_cannot_be_published(run, published):
     assert not published.exists()
 
 
-def test_publishing_merges_and_measures_again(run, published, monkeypatch):
+def test_publishing_merges_and_measures_again(run, published, manifest):
     pretend_real(run)
-    monkeypatch.setattr(publishing, "MANIFEST", run.folder / "manifest.csv")
-    frame = data.index()[["file", "official_split", "label", "patient"]]
-    frame.to_csv(publishing.MANIFEST, index=False)
     assert publishing.publish(run.folder) == 1
     assert publishing.publish(run.folder) == 1
     assert len(results.experiments(published)) == 1
@@ -159,6 +186,13 @@ def test_the_ladder_holds_what_stands_for_itself(run, table):
     chosen = results.ladder(run.results)
     assert set(chosen.experiment) == {"most_frequent", "cnn_1"}
     assert set(chosen.protocol) == {"official"}
+    other = results.Run("04_cnn_iterations", "test", data.index(), resamples=50)
+    other.save(*constant_fit(table, run.fits, "stratified"), "cnn_3", "official")
+    other.save(*constant_fit(table, run.fits, "prior"), "cnn_2", "official")
+    auc = results.headline(results.ladder(run.results)).query("metric == 'auc'")
+    best = auc[auc.experiment.isin(["cnn_2", "cnn_3"])].experiment.iloc[0]
+    first = auc[auc.experiment.isin(["cnn_1", "most_frequent"])].experiment.iloc[0]
+    assert set(results.rungs(run.results).experiment) == {"most_frequent", first, best}
 
 
 def test_replication_gives_the_systems_that_were_run(run, table):
@@ -170,20 +204,49 @@ def test_replication_gives_the_systems_that_were_run(run, table):
     assert claims["official"].iloc[0].count(".") == 3
 
 
-def test_our_best_stands_above_what_others_publish(run, table):
-    before = results.standing(run.results)
-    assert before.index[0] == "**ours, `most_frequent`**"
-    assert "not the final model" in before.note.iloc[0]
-    assert list(before.index[1:]) == list(pd.read_csv(results.ELSEWHERE).work)
-    (run.results / "selection.json").write_text(json.dumps({"threshold": 0.25}))
-    fit, predictions = constant_fit(table, run.fits)
-    run.save(fit, predictions, "final", "official")
-    for fold in (0, 1):
-        run.save(fit, predictions, "final", "cross_validated", fold=fold)
-    own = results.standing(run.results).loc["**ours, `final`**"]
-    assert list(own.protocol) == ["official"] * 2 + ["cross_validated"] * 2
-    assert list(own.note) == ["threshold selected", "threshold 0.5"] * 2
+def test_our_best_stands_above_what_others_publish(run, final):
+    own = results.standing(run.results).iloc[:3]
+    rules = ["selected", "0.5", "selected"]
+    assert list(own.index) == [f"**ours, `final`, threshold {rule}**" for rule in rules]
+    assert list(own.protocol) == ["official", "official", "cross_validated"]
     assert own.AUC.iloc[2].endswith("(2 fits)")
+
+
+def test_without_a_final_model_the_best_is_named_as_what_it_is(run):
+    table = results.standing(run.results)
+    assert table.index[0] == "**ours, `most_frequent`, threshold 0.5**"
+    assert "not the final model" in table.note.iloc[0]
+    assert list(table.index[1:]) == list(pd.read_csv(results.ELSEWHERE).work)
+
+
+def test_publishing_takes_the_model_and_writes_its_card(run, final, published, manifest):
+    assert publishing.publish(run.folder) == 4
+    assert results.selection(published)["threshold"] == 0.25
+    assert card.facts(publishing.MODELS) == card.facts(final)
+    text = (publishing.MODELS / "README.md").read_text()
+    head, body = text.split("---\n", 2)[1:]
+    found = yaml.safe_load(head)["model-index"][0]["results"][0]["metrics"]
+    measured = results.metrics(published)
+    for metric, name in zip(found, results.HEADLINE, strict=True):
+        rule = "" if name == "auc" else "selected"
+        key = {"experiment": "final", "protocol": "official", "threshold_rule": rule}
+        assert metric["value"] == round(results.number(measured, name, **key).value, 4)
+    for words in ("Not a medical device", "**0.2500**", "74.2 %", "160 x 160", "(2 fits)"):
+        assert words in body
+    assert text == card.card(publishing.MODELS, published)
+
+
+def test_a_model_that_is_not_the_one_described_is_refused(run, final, published, manifest):
+    (final / "pneumonia.onnx").write_text("another")
+    with pytest.raises(UserError, match=r"pneumonia\.onnx is not the file"):
+        publishing.publish(run.folder)
+
+
+def test_a_model_with_another_threshold_is_refused(run, final, published, manifest):
+    (run.results / "selection.json").write_text(json.dumps({"threshold": 0.4}))
+    with pytest.raises(UserError, match="threshold"):
+        publishing.publish(run.folder)
+    assert not (publishing.MODELS / "README.md").exists()
 
 
 def test_costs_are_joined_with_the_test_auc(run, tmp_path, monkeypatch):
