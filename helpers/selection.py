@@ -4,6 +4,8 @@ Everything here sees training and validation images only.
 """
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -95,8 +97,18 @@ LEVERS = {  # name: what it changes in the recipe or in its augmentation
 
 
 def taken(gains: pd.DataFrame) -> list[str]:
-    """The levers whose every seed gains: `gains` has one row a lever, one column a seed."""
-    return list(gains.index[(gains > 0).all(axis=1)])
+    """The levers whose every seed gains: `gains` has one row a lever, one column a seed.
+
+    Not `two_classes`, which is there to compare: the final model tells three.
+    """
+    return [name for name in gains.index[(gains > 0).all(axis=1)] if name != "two_classes"]
+
+
+def best(scored: pd.DataFrame) -> tuple[str, list[str]]:
+    """Name and levers of the three-class candidate with the highest mean stress AUC."""
+    three = scored[scored.levers != "two_classes"]
+    name, levers = three.groupby(["candidate", "levers"]).stress_auc.mean().idxmax()
+    return name, levers.split()
 
 
 def save_candidates(folder: Path, scored: pd.DataFrame, light: Recipe) -> None:
@@ -151,5 +163,52 @@ def threshold(predictions: pd.DataFrame, recall: float = evaluation.RECALL) -> f
     rows = evaluation.collapse(predictions[predictions.split == "val"])
     sick = rows.label != LABELS[0]
     doubtful = sick & (rows.p_pneumonia <= rows.p_pneumonia[~sick].mean())
-    clean = rows[~doubtful]
+    clean = rows if doubtful.sum() == sick.sum() else rows[~doubtful]  # nothing learnt: keep all
     return evaluation.recall_threshold(clean.label, clean.p_pneumonia, recall)
+
+
+def assemble(
+    fits: Sequence[training.Fit], images: np.ndarray, table: pd.DataFrame, cache: Path
+) -> tuple[training.Fit, dict[str, float]]:
+    """Fits of one recipe as one calibrated model.
+
+    Args:
+        fits: of three classes, trained on the same split with other seeds.
+        images: (rows, side, side, 1), row by row with `table`, which has the split.
+        table: calibration takes its validation images.
+        cache: folder of finished fits.
+
+    Returns:
+        The ensemble as a fit, and the calibration: scale and shift.
+    """
+    members = [fit.model for fit in fits]
+    row = fits[0].row | {
+        "parameters": sum(member.count_params() for member in members),
+        "train_seconds": round(sum(fit.row["train_seconds"] for fit in fits), 1),
+    }
+    plain = dataclasses.replace(fits[0], model=models.ensemble(members), row=row)
+    scale, shift = calibrate(evaluation.predict(plain, images, table, rows=("val",)))
+    hashes = [fit.row["settings_hash"] for fit in fits]
+    row["settings_hash"] = named = _digest(*hashes, scale, shift)
+    model = models.ensemble(members, scale, shift)
+    fit = training.Fit(model, row, fits[0].history, cache / named)
+    return fit, {"scale": scale, "shift": shift}
+
+
+def of_two_classes(fit: training.Fit, cache: Path) -> training.Fit:
+    """A three-class fit as one of normal against pneumonia, with a settings hash of its own."""
+    named = _digest(fit.row["settings_hash"], 2)
+    return dataclasses.replace(
+        fit, row=fit.row | {"classes": 2, "settings_hash": named}, folder=cache / named
+    )
+
+
+def write(folder: Path, **facts) -> dict:
+    """Write the choice to `selection.json` in a folder of results; returns it."""
+    text = json.dumps(facts, indent=1)
+    write_atomically(folder / "selection.json", lambda path: path.write_text(text + "\n"))
+    return facts
+
+
+def _digest(*parts) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
