@@ -107,7 +107,7 @@ def read_picture(path: Path | str, side: int) -> np.ndarray:
     The model has learnt from files of 224 x 224 pixels, so any other picture is brought to that
     size and through the same JPEG compression first. For the published originals this gives the
     very pixels of their 224-pixel versions: they were made by this filter and quality. The last
-    step is the one of `helpers.data.load`.
+    step is the one of `helpers.data.load`, which takes a shortcut for sides of up to 56 pixels.
 
     JPEG, PNG, whatever else Pillow knows, and DICOM. Turned as its EXIF says; what is transparent
     counts as black; more than 8 bits are scaled (see `_to_8_bits`); the aspect ratio is not kept.
