@@ -81,7 +81,8 @@ def learning_curves(fits: dict[str, Fit]) -> Figure:
             axis.set(xlabel="epoch", ylabel=metric)
     axes[0].plot([], [], "--", color="gray", label="training (dashed)")
     axes[0].plot([], [], "o", color="gray", label="best epoch, kept")
-    axes[0].legend(fontsize=9)
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3, fontsize=9)
     axes[0].xaxis.get_major_locator().set_params(integer=True)
     axes[1].xaxis.get_major_locator().set_params(integer=True)
     return figure
@@ -127,9 +128,20 @@ def comparison(measured: pd.DataFrame) -> Figure:
         axis.set_xlabel(f"{NAMES.get(metric, metric)}, %", size=11)
         axis.set_yticks(range(len(names)), names)
         axis.tick_params(labelsize=10)
+    _cut_off(axes[0], 100 * rows[rows.metric == "auc"].set_index("experiment").value.loc[names])
     for label in axes[0].get_yticklabels():
         label.set_weight("bold" if label.get_text() == "final" else "normal")
     return figure
+
+
+def _cut_off(axis, values: pd.Series, low: float = 80) -> None:
+    """Begin the axis at `low` and show what lies below it as an arrow with its number."""
+    if values.max() > low:
+        axis.set_xlim(left=low - 1)
+        for place, value in enumerate(values):
+            if value < low:
+                axis.plot(low, place, "<", color=sns.color_palette()[0])
+                axis.text(low + 1, place, f"{value:.1f}", size=9, va="center")
 
 
 COSTS = {  # panels of `costs`
