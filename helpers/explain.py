@@ -11,16 +11,16 @@ import itertools
 import math
 
 import cv2
-import matplotlib
 import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from helpers.models import keras
+from helpers.models import SMALLEST, keras
 from helpers.settings import UserError
 
 BATCH = 64
 TINY = 1e-12
+FOR_PNEUMONIA, FOR_NORMAL = (255, 120, 0), (0, 130, 255)  # RGB
 CHEST = (0.15, 0.85, 0.10, 0.90)  # top, bottom, left, right as shares of the side
 
 
@@ -115,22 +115,22 @@ def _numpy(tensor) -> np.ndarray:
 def _through_the_head(model, scores) -> tuple[np.ndarray, list[np.ndarray]]:
     """The model's probabilities, and the gradient of its log-odds on each network's class scores.
 
-    `scores`: one array (n, classes) a network, what its head has before sigmoid or softmax.
+    `scores`: one array (n, classes) a network, what its head has before sigmoid or softmax. The
+    floor under the ensemble's logarithms is left out of the gradient: it would cut off the surest.
     """
-    if scores[0].shape[1] == 1:
+    if model.layers[-1].name != "calibration":
         if len(scores) > 1:
-            raise UserError("explain: an ensemble of two classes is unknown; take occlusion")
-        return special.expit(scores[0]), [np.ones_like(scores[0])]
+            raise UserError(f"explain: {model.name} has no layer calibration; take occlusion")
+        if scores[0].shape[1] == 1:
+            return special.expit(scores[0]), [np.ones_like(scores[0])]
+        p = special.softmax(scores[0], axis=1)
+        return p, [_gradient(p)]
     members = [special.softmax(z, axis=1) for z in scores]
-    if len(members) == 1:
-        return members[0], [_gradient(members[0])]
     mean = np.mean(members, axis=0)
-    w, b = _weights(model.get_layer("calibration"))
-    probabilities = special.softmax(np.log(mean) @ w + b, axis=1)
-    on_member = _gradient(probabilities) @ w.T / mean / len(members)
-    return probabilities, [
-        p * (on_member - (p * on_member).sum(axis=1, keepdims=True)) for p in members
-    ]
+    w, b = _weights(model.layers[-1])
+    p = special.softmax(np.log(np.maximum(mean, SMALLEST)) @ w + b, axis=1)
+    on_mean = _gradient(p) @ w.T / mean / len(members)
+    return p, [x * (on_mean - (x * on_mean).sum(axis=1, keepdims=True)) for x in members]
 
 
 def _gradient(p: np.ndarray) -> np.ndarray:
@@ -235,14 +235,22 @@ def scaled(maps: np.ndarray) -> np.ndarray:
     return np.divide(positive, top, out=np.zeros_like(positive), where=top > 0).astype(np.float32)
 
 
-def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Heat (side, side) of 0-1 over a gray image (side, side) of 0-255: RGB, uint8.
+def balanced(maps: np.ndarray) -> np.ndarray:
+    """Maps (n, h, w) with their sign, each divided by its largest magnitude: float32, -1 to 1."""
+    top = np.abs(maps).max(axis=(1, 2), keepdims=True)
+    return np.divide(maps, top, out=np.zeros_like(maps), where=top > 0).astype(np.float32)
 
-    The stronger the heat, the less of the picture shines through; without heat the picture stays
-    as it is. The colours, dark purple over pink to yellow, keep their order for colour-blind eyes.
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Heat (side, side) over a gray image (side, side) of 0-255: RGB, uint8.
+
+    Heat from 0 to 1 is orange, from 0 to -1 (what speaks for normal) blue, two colours that
+    colour-blind eyes tell apart (Okabe & Ito 2008). The stronger it is, the less of the picture
+    shines through; without heat the picture stays as it is.
     """
-    color = 255 * matplotlib.colormaps["plasma"](heat)[..., :3]
-    opacity = 0.65 * np.asarray(heat, dtype=np.float64)[..., None]
+    heat = np.clip(np.asarray(heat, dtype=np.float64), -1, 1)[..., None]
+    color = np.where(heat > 0, FOR_PNEUMONIA, FOR_NORMAL)
+    opacity = 0.75 * np.abs(heat)
     gray = np.asarray(image, dtype=np.float64)[..., None]
     return (opacity * color + (1 - opacity) * gray).round().astype(np.uint8)
 

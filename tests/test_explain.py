@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from helpers import evaluation, explain
+from helpers import evaluation, explain, models
 from helpers.models import head, keras, layers
 from helpers.settings import UserError
 
@@ -25,16 +25,8 @@ def network(seed, classes=3, name=None):
     return keras.Model(inputs, head(x, classes), name=name or f"network_{seed}")
 
 
-def ensemble(members=3):
-    """The shipped model's structure: members, mean of probabilities, logarithm, calibration."""
-    parts = [network(seed) for seed in range(members)]
-    inputs = keras.Input((SIDE, SIDE, 1), name="image")
-    mean = layers.Average()([part(inputs) for part in parts])
-    calibration = layers.Dense(3, activation="softmax", name="calibration")
-    model = keras.Model(inputs, calibration(keras.ops.log(mean)), name="pneumonia")
-    weights = np.eye(3) * 1.5 + np.random.default_rng(0).normal(0, 0.3, (3, 3))
-    calibration.set_weights([weights, np.array([0.3, -0.2, 0.1])])
-    return model
+def ensemble(members):
+    return models.ensemble([network(seed) for seed in range(members)], scale=1.5, shift=-0.3)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +36,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def together():
-    return ensemble()
+    return ensemble(3)
 
 
 def through_tape(model, pictures):
@@ -58,9 +50,9 @@ def through_tape(model, pictures):
             part.get_layer("probability")(part.get_layer("features")(x))
             for part, x in zip(parts, maps, strict=True)
         ]
-        p = ends[0]
-        if len(parts) > 1:
-            p = model.get_layer("calibration")(keras.ops.log(layers.Average()(ends)))
+        p = sum(ends) / len(ends)
+        if model not in parts:
+            p = model.get_layer("calibration")(keras.ops.log(p))
         if p.shape[1] == 1:
             odds = tf.math.log(p[:, 0] / (1 - p[:, 0]))
         else:
@@ -81,10 +73,12 @@ def test_evidence_of_one_network_is_what_automatic_differentiation_gives(classes
     np.testing.assert_allclose(found, through_tape(model, pictures), rtol=1e-3, atol=1e-5)
 
 
-def test_evidence_of_an_ensemble_is_what_automatic_differentiation_gives(together, pictures):
-    found = explain.evidence(together, pictures)
+@pytest.mark.parametrize("members", [1, 3])
+def test_evidence_of_an_ensemble_is_what_automatic_differentiation_gives(members, pictures):
+    model = ensemble(members)
+    found = explain.evidence(model, pictures)
     assert np.abs(found).max() > 0.01
-    np.testing.assert_allclose(found, through_tape(together, pictures), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found, through_tape(model, pictures), rtol=1e-3, atol=1e-5)
 
 
 def test_evidence_of_a_saved_ensemble_stays(together, pictures, tmp_path):
@@ -129,6 +123,9 @@ def test_a_network_of_another_kind_is_refused(pictures):
         explain.evidence(keras.Model(inputs, head(layers.Flatten()(inputs), 3)), pictures)
     own = network(1)
     scaled = layers.Rescaling(3.0)(own.get_layer("features").output)
+    with pytest.raises(UserError, match="no layer calibration"):
+        both = layers.Average()([own(own.input), network(2)(own.input)])
+        explain.evidence(keras.Model(own.input, both), pictures)
     with pytest.raises(UserError, match="unknown way"):
         explain.evidence(keras.Model(own.input, head(scaled, 3)), pictures)
 
@@ -207,9 +204,16 @@ def test_overlay_shows_the_plain_picture_without_heat_and_colour_with_it(picture
     plain = explain.overlay(picture, np.zeros((SIDE, SIDE)))
     assert plain.dtype == np.uint8
     assert np.array_equal(plain, np.repeat(picture[..., None], 3, axis=2))
-    hot = explain.overlay(picture, np.ones((SIDE, SIDE))).astype(int)
-    assert (hot[..., :2].min(axis=2) > hot[..., 2] + 20).all()  # yellow, on black and on white
-    assert hot.std(axis=(0, 1)).min() > 0  # the picture shines through
+    for heat, more, less in ((1, 0, 2), (-1, 2, 0)):  # orange, blue; on black and on white
+        hot = explain.overlay(picture, np.full((SIDE, SIDE), heat)).astype(int)
+        assert (hot[..., more] > hot[..., less] + 100).all()
+        assert hot.std(axis=(0, 1)).min() > 0  # the picture shines through
+
+
+def test_scaled_keeps_what_is_above_zero_and_balanced_the_sign():
+    maps = np.array([[[-4.0, 2.0]], [[0.0, 0.0]], [[-1.0, -2.0]]])
+    np.testing.assert_allclose(explain.scaled(maps), [[[0, 1]], [[0, 0]], [[0, 0]]])
+    np.testing.assert_allclose(explain.balanced(maps), [[[-1, 0.5]], [[0, 0]], [[-0.5, -1]]])
 
 
 def drawn(side=160):
