@@ -26,7 +26,7 @@ AFTER = {  # notebook: those whose results it reads
     "09_tuning": [],
     "10_leak_study": [],
     "11_stress_validation": [],
-    "12_final_model": ["11_stress_validation"],
+    "12_final_model": ["07_transfer_learning", "11_stress_validation"],
     "13_explanation": ["12_final_model"],
 }
 AFTER["final_notebook"] = list(AFTER)

@@ -105,9 +105,9 @@ def taken(gains: pd.DataFrame) -> list[str]:
 
 
 def best(scored: pd.DataFrame) -> tuple[str, list[str]]:
-    """Name and levers of the three-class candidate with the highest mean stress AUC."""
+    """Name and levers of the three-class candidate with the highest mean worst AUC."""
     three = scored[scored.levers != "two_classes"]
-    name, levers = three.groupby(["candidate", "levers"]).stress_auc.mean().idxmax()
+    name, levers = three.groupby(["candidate", "levers"]).worst_auc.mean().idxmax()
     return name, levers.split()
 
 

@@ -126,7 +126,11 @@ def aucs(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores(predictions: pd.DataFrame) -> dict[str, float]:
-    """What a candidate is judged by: val_auc, stress_auc (the mean of `aucs`) and worst_auc."""
+    """Of a candidate: val_auc, stress_auc (the mean of `aucs`), and what judges it, worst_auc.
+
+    The worst of them, since a mean over many harmless changes hides the one that breaks a network
+    (worst-group validation: Sagawa et al. 2020).
+    """
     table = aucs(predictions)
     stressed = table.drop(index=UNCHANGED)
     return {

@@ -82,11 +82,6 @@ def test_the_slides_show_the_published_results():
     assert (slides.FOLDER / "slides.pdf").stat().st_size < 5 * MEGABYTE
 
 
-def test_the_model_is_the_one_that_its_card_describes():
-    assert (card.MODELS / "pneumonia.keras").stat().st_size <= 25 * MEGABYTE
-    assert (card.MODELS / "README.md").read_text() == card.card()
-
-
 def git(*arguments: str) -> str:
     done = subprocess.run(
         ["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=False
@@ -94,6 +89,12 @@ def git(*arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+final_model = pytest.mark.skipif(
+    not (card.MODELS / card.FACTS).exists(), reason="no final model is published yet"
+)
+
+
+@final_model
 @pytest.mark.skipif(
     git("rev-parse", "--is-shallow-repository") != "false", reason="the history is not here"
 )
@@ -102,6 +103,12 @@ def test_the_choice_was_committed_before_the_test_predictions():
     chosen, tested = (git("log", "-1", "--format=%H", "--", path) for path in paths)
     assert chosen != tested
     assert git("merge-base", chosen, tested) == chosen
+
+
+@final_model
+def test_the_model_is_the_one_that_its_card_describes():
+    assert (card.MODELS / "pneumonia.keras").stat().st_size <= 25 * MEGABYTE
+    assert (card.MODELS / "README.md").read_text() == card.card()
 
 
 def test_the_final_notebook_shows_what_its_cells_give(tmp_path):

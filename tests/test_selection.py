@@ -124,13 +124,13 @@ def test_a_lever_is_taken_when_every_seed_gains():
     assert selection.taken(gains) == ["zoom"]
 
 
-def test_the_best_candidate_has_three_classes_and_the_highest_mean(tmp_path):
+def test_the_best_candidate_has_three_classes_and_the_highest_worst_auc(tmp_path):
     scored = pd.DataFrame(
         {
             "candidate": ["light", "light", "combined", "combined", "two_classes"],
             "levers": ["", "", "zoom decay", "zoom decay", "two_classes"],
             "seed": [0, 1, 0, 1, 0],
-            "stress_auc": [0.9, 0.8, 0.84, 0.88, 0.99],
+            "worst_auc": [0.9, 0.8, 0.84, 0.88, 0.99],
         }
     )
     assert selection.best(scored) == ("combined", ["zoom", "decay"])
