@@ -218,7 +218,7 @@ def test_a_chief_and_two_workers(net, phantoms: Path, tmp_path, monkeypatch):
             process.kill()
     assert [process.returncode for process in running] == [0, 0, 0]
     done = [out.count("validation loss") for out in said[:2]]
-    assert sum(done) == recipe.trials and min(done) > 0
+    assert sum(done) == recipe.trials  # none twice; a slow worker may come too late for any
     assert f"{recipe.trials} trials, the best:" in said[2]
 
     monkeypatch.setattr(training, "fit", None)  # whoever trains now fails
