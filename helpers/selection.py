@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
+from scipy import optimize, special
 from sklearn.metrics import log_loss
 
 from helpers import evaluation, models, training
@@ -148,8 +148,7 @@ def calibrate(predictions: pd.DataFrame) -> tuple[float, float]:
 def calibrated(p: np.ndarray, scale: float, shift: float) -> np.ndarray:
     """Probabilities (n, 3) after calibration; the model's own layer does the same."""
     scores = scale * np.log(np.maximum(p, models.SMALLEST)) + [0, shift, shift]
-    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return weights / weights.sum(axis=1, keepdims=True)
+    return special.softmax(scores, axis=1)
 
 
 def threshold(predictions: pd.DataFrame, recall: float = evaluation.RECALL) -> float:
