@@ -3,8 +3,9 @@
 All maps explain one number, the log-odds of pneumonia, log(p_pneumonia / p_normal), in natural
 units: unlike a probability it does not flatten near 0 and 1. Images are raw 0-255, shape
 (n, side, side, 1). A network here ends in feature maps, a layer `features` that takes the mean of
-each map, and a dense layer `probability`; a model is one such network, or an ensemble of them whose
-probabilities are averaged and, in a layer `calibration`, weighed by their logarithms.
+each map, and a dense layer `probability`; a model is one such network, or an ensemble of them and
+their views of a picture (`models.ensemble`), whose probabilities are averaged and, in a layer
+`calibration`, weighed by their logarithms.
 """
 
 import itertools
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from helpers import models
 from helpers.models import SMALLEST, keras
 from helpers.settings import UserError
 
@@ -50,8 +52,9 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
     is the sum over the classes of dL/dz times W[k] / n. For two classes dL/dz is 1, which gives
     the class activation map itself; for three it is -1 for normal and the share of p_pneumonia
     for each pathogen. For an ensemble the chain rule leads on through logarithm, mean and softmax.
-    All its maps lie side by side in one network, so the members' weighted maps are added before
-    anything is cut off or scaled: a member that hardly moves the ensemble hardly shows.
+    All its maps lie side by side in one network, so the weighted maps of its members and views are
+    added, each where its view lies, before anything is cut off or scaled: a member that hardly
+    moves the ensemble hardly shows.
 
     Returns:
         float32, (n, side, side), 0-1: each picture's heat as a share of its own maximum; 0
@@ -96,16 +99,27 @@ def _weights(layer: keras.Layer) -> list[np.ndarray]:
 
 
 def _evidence(model, parts, images) -> np.ndarray:
-    maps = [_numpy(body(images, training=False)) for body, *_ in parts]
-    scores = [x.mean(axis=(1, 2)) @ w + b for x, (_, w, b) in zip(maps, parts, strict=True)]
+    side, rims = images.shape[1], models.rims(model)
+    seen = [(_seen(images, rim), rim, *part) for rim in rims for part in parts]
+    maps = [_numpy(body(x, training=False)) for x, _, body, *_ in seen]
+    scores = [x.mean(axis=(1, 2)) @ w + b for x, (*_, w, b) in zip(maps, seen, strict=True)]
     probabilities, gradients = _through_the_head(model, scores)
     if not np.allclose(_numpy(model(images[:8], training=False)), probabilities[:8], atol=0.01):
         raise UserError(f"explain: {model.name} is put together in an unknown way; take occlusion")
     total = np.zeros(images.shape[:3])
-    for x, gradient, (_, w, _) in zip(maps, gradients, parts, strict=True):
+    for x, gradient, (_, rim, *_, w, _) in zip(maps, gradients, seen, strict=True):
         weighed = np.einsum("nhwk,nk->nhw", x, gradient @ w.T)
-        total += [cv2.resize(places, total.shape[1:]) for places in weighed]  # bilinear
+        inner = side - 2 * rim
+        places = np.stack([cv2.resize(one, (inner, inner)) for one in weighed])  # bilinear
+        total[:, rim : rim + inner, rim : rim + inner] += places * (side / inner) ** 2
     return total
+
+
+def _seen(images: np.ndarray, rim: int):
+    """What a view of an ensemble gives its members, of images (n, side, side, 1)."""
+    side = images.shape[1]
+    middle = images[:, rim : side - rim, rim : side - rim].astype(np.float32)
+    return keras.ops.image.resize(middle, (side, side)) if rim else middle
 
 
 def _numpy(tensor) -> np.ndarray:

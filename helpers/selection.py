@@ -21,12 +21,19 @@ from helpers.augmentation import Augmentation
 from helpers.settings import LABELS, UserError, write_atomically
 
 CANDIDATES = "candidates.csv"
+PLAIN_VIEW = (1.0,)
 LIGHT = Augmentation(rotation=5, shift=0.05, zoom=(0.95, 1.05))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a MobileNet is trained: what `training.fit` is told, and the images' side in pixels."""
+    """How a MobileNet is trained, and how it then looks at a picture.
+
+    Attributes:
+        side: of the images, pixels.
+        views: the magnifications of a picture that are predicted and averaged (`together`).
+        others: what `training.fit` and `models.mobilenet` are told.
+    """
 
     side: int
     epochs: int
@@ -34,10 +41,11 @@ class Recipe:
     learning_rate: float = 3e-4
     classes: int = 3
     batch_norm_fixed: bool = True
-    decay: bool = False
-    averaging: float = 0.0
+    decay: bool = True
+    averaging: float = 0.99
     label_smoothing: float = 0.0
     augment: Augmentation = LIGHT
+    views: tuple[float, ...] = PLAIN_VIEW
 
     def with_levers(self, names: Sequence[str]) -> "Recipe":
         """The recipe with these of LEVERS put on top of each other.
@@ -58,10 +66,12 @@ class Recipe:
     ) -> training.Fit:
         """Train once on `images` (rows, side, side, 1); `first`: what `models.pretrained` gives.
 
-        All epochs are run; the epoch with the lowest validation loss is kept.
+        All epochs are run; the epoch with the lowest validation loss is kept. The views play no
+        part in it.
         """
         weights, source = first
         options = dataclasses.asdict(self) | {"augment": self.augment}
+        del options["views"]
         build = partial(
             models.mobilenet,
             options.pop("side"),
@@ -83,31 +93,35 @@ class Recipe:
 
 LEVERS = {  # name: what it changes in the recipe or in its augmentation
     "zoom": {"zoom": (1.0, 2.0)},
+    "zoom_both_ways": {"zoom": (0.8, 2.0)},
     "flip_and_turn": {"flip": True, "rotation": 15.0},
     "sharpness": {"bands": 1.0, "blur": 1.0},
     "curves": {"gamma": 0.7, "brightness": 0.15, "contrast": 0.4},
     "border": {"border": 0.2},
     "letters": {"letters": 0.5},
+    "views": {"views": (1.0, 1.25, 1.5)},
+    "larger": {"side": 128},
     "two_classes": {"classes": 2},
     "label_smoothing": {"label_smoothing": 0.1},
-    "decay": {"decay": True},
-    "averaging": {"averaging": 0.99},
     "batch_norm_free": {"batch_norm_fixed": False},
+    "unsettled": {"decay": False, "averaging": 0.0},
 }
+COMPARED = {"larger", "two_classes"}  # the final model has its own side, and three classes
 
 
 def taken(gains: pd.DataFrame) -> list[str]:
-    """The levers whose every seed gains: `gains` has one row a lever, one column a seed.
+    """The levers whose every seed gains, the largest mean gain first; not those of COMPARED.
 
-    Not `two_classes`, which is there to compare: the final model tells three.
+    `gains`: one row a lever, one column a seed.
     """
-    return [name for name in gains.index[(gains > 0).all(axis=1)] if name != "two_classes"]
+    means = gains[(gains > 0).all(axis=1)].mean(axis=1).sort_values(ascending=False)
+    return [name for name in means.index if name not in COMPARED]
 
 
 def best(scored: pd.DataFrame) -> tuple[str, list[str]]:
-    """Name and levers of the three-class candidate with the highest mean worst AUC."""
-    three = scored[scored.levers != "two_classes"]
-    name, levers = three.groupby(["candidate", "levers"]).worst_auc.mean().idxmax()
+    """Name and levers of the candidate, none of COMPARED, with the highest mean worst AUC."""
+    own = scored[[not COMPARED.intersection(levers.split()) for levers in scored.levers]]
+    name, levers = own.groupby(["candidate", "levers"]).worst_auc.mean().idxmax()
     return name, levers.split()
 
 
@@ -166,13 +180,35 @@ def threshold(predictions: pd.DataFrame, recall: float = evaluation.RECALL) -> f
     return evaluation.recall_threshold(clean.label, clean.p_pneumonia, recall)
 
 
+def together(fits: Sequence[training.Fit], views: tuple[float, ...], cache: Path) -> training.Fit:
+    """Fits of one recipe, and the views each has of a picture, as one model that averages them.
+
+    One fit with the plain view is left as it is.
+    """
+    if len(fits) == 1 and views == PLAIN_VIEW:
+        return fits[0]
+    members = [fit.model for fit in fits]
+    named = _digest(*(fit.row["settings_hash"] for fit in fits), views)
+    row = fits[0].row | {
+        "parameters": sum(member.count_params() for member in members),
+        "train_seconds": round(sum(fit.row["train_seconds"] for fit in fits), 1),
+        "settings_hash": named,
+    }
+    return training.Fit(models.ensemble(members, views), row, fits[0].history, cache / named)
+
+
 def assemble(
-    fits: Sequence[training.Fit], images: np.ndarray, table: pd.DataFrame, cache: Path
+    fits: Sequence[training.Fit],
+    views: tuple[float, ...],
+    images: np.ndarray,
+    table: pd.DataFrame,
+    cache: Path,
 ) -> tuple[training.Fit, dict[str, float]]:
     """Fits of one recipe as one calibrated model.
 
     Args:
         fits: of three classes, trained on the same split with other seeds.
+        views: of the recipe.
         images: (rows, side, side, 1), row by row with `table`, which has the split.
         table: calibration takes its validation images.
         cache: folder of finished fits.
@@ -180,17 +216,12 @@ def assemble(
     Returns:
         The ensemble as a fit, and the calibration: scale and shift.
     """
-    members = [fit.model for fit in fits]
-    row = fits[0].row | {
-        "parameters": sum(member.count_params() for member in members),
-        "train_seconds": round(sum(fit.row["train_seconds"] for fit in fits), 1),
-    }
-    plain = dataclasses.replace(fits[0], model=models.ensemble(members), row=row)
+    plain = together(fits, views, cache)
     scale, shift = calibrate(evaluation.predict(plain, images, table, rows=("val",)))
-    hashes = [fit.row["settings_hash"] for fit in fits]
-    row["settings_hash"] = named = _digest(*hashes, scale, shift)
-    model = models.ensemble(members, scale, shift)
-    fit = training.Fit(model, row, fits[0].history, cache / named)
+    named = _digest(plain.row["settings_hash"], scale, shift)
+    model = models.ensemble([fit.model for fit in fits], views, scale, shift)
+    row = plain.row | {"settings_hash": named}
+    fit = training.Fit(model, row, plain.history, cache / named)
     return fit, {"scale": scale, "shift": shift}
 
 

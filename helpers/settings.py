@@ -78,6 +78,7 @@ PARAMETERS = {
     "LEARNING_RATES": Parameter(float, "step sizes that are compared", 1e-8, 10, many=True),
     "SMALL_LEARNING_RATE": Parameter(float, "the step size that mends a too large one", 1e-8, 10),
     "LEVERS": Parameter(str, "changes of the recipe that are tried", many=True),
+    "MORE_LEVERS": Parameter(str, "those that are tried on top of the best one", many=True),
     "FOLDS": Parameter(int, "how many of the five folds of everything are trained", 1, 5),
     "READ_TEST": Parameter(bool, "predict the test images; false stops once the choice is written"),
     "RESAMPLES": Parameter(int, "bootstrap resamples behind an interval", 50),
