@@ -8,7 +8,7 @@ JOBS ?= 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help run test data publish slides lab lint bench costs
+.PHONY: help run test data predict publish slides lab lint bench costs
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -22,6 +22,9 @@ test: .venv/.complete lint  ## lint and the whole test suite
 
 data: .venv/.complete  ## download the radiographs, 1.2 GB (FROM=file.zip or a folder that you have)
 	@python -m helpers.data.download --from "$(FROM)"
+
+predict: .venv/.complete  ## what the final model says of pictures (IMAGE="one.jpeg two.dcm")
+	@python -m helpers.predict $(IMAGE)
 
 publish: .venv/.complete  ## finished fits of RUN into results/, images/, models/, README, final notebook and slides
 	@python -m helpers.publishing $(RUN)

@@ -210,5 +210,6 @@ Three classes on the official test images, accuracy by the most probable one:
 
 ## Licence
 
-MIT, as the code; the radiographs are CC BY 4.0. Made by `make publish`: every number above is
-computed from `results/`. """
+MIT, as the code; its networks began with Keras's MobileNet weights for ImageNet (Apache 2.0), and
+the radiographs are CC BY 4.0. Made by `make publish`: every number above is computed from
+`results/`. """

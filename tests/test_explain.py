@@ -25,8 +25,9 @@ def network(seed, classes=3, name=None):
     return keras.Model(inputs, head(x, classes), name=name or f"network_{seed}")
 
 
-def ensemble(members):
-    return models.ensemble([network(seed) for seed in range(members)], scale=1.5, shift=-0.3)
+def ensemble(members, views=(1.0,)):
+    networks = [network(seed) for seed in range(members)]
+    return models.ensemble(networks, views, scale=1.5, shift=-0.3)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,26 @@ def test_evidence_of_an_ensemble_is_what_automatic_differentiation_gives(members
     found = explain.evidence(model, pictures)
     assert np.abs(found).max() > 0.01
     np.testing.assert_allclose(found, through_tape(model, pictures), rtol=1e-3, atol=1e-5)
+
+
+def test_evidence_of_a_view_lies_where_the_view_lies(pictures):
+    seen = keras.ops.convert_to_numpy(models.view(keras.ops.cast(pictures, "float32"), 1.6))
+    rim = round(SIDE * (1 - 1 / 1.6) / 2)
+    found = explain.evidence(ensemble(2, views=(1.6,)), pictures)
+    whole = explain.evidence(ensemble(2), seen)
+    inside = np.s_[:, rim : SIDE - rim, rim : SIDE - rim]
+    assert np.abs(found).max() > 0.01
+    assert np.abs(found).sum() == pytest.approx(np.abs(found[inside]).sum())
+    np.testing.assert_allclose(found.mean(axis=(1, 2)), whole.mean(axis=(1, 2)), atol=0.02)
+
+
+@pytest.mark.parametrize("views", [(1.0,), (1.0, 1.6), (1.0, 1.25, 1.5)])
+def test_evidence_of_an_ensemble_of_one_network_seen_alike_is_that_of_the_network(views):
+    flat = np.full((2, SIDE, SIDE, 1), 90, np.uint8)  # the same picture at every magnification
+    flat[1] = 200
+    alone = explain.evidence(network(0), flat).mean(axis=(1, 2))
+    found = explain.evidence(models.ensemble([network(0)], views), flat).mean(axis=(1, 2))
+    np.testing.assert_allclose(found, alone, rtol=1e-3, atol=1e-4)
 
 
 def test_evidence_of_a_saved_ensemble_stays(together, pictures, tmp_path):

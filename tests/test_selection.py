@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import keras
 import numpy as np
 import pandas as pd
@@ -107,8 +108,8 @@ def test_groups_tell_naming_number_sharpness_and_brightness():
 
 def test_levers_change_the_recipe_and_its_augmentation():
     light = selection.Recipe(side=SIDE, epochs=2)
-    both = light.with_levers(["zoom", "decay"])
-    assert both.decay and both.augment.zoom == (1.0, 2.0)
+    both = light.with_levers(["zoom", "unsettled"])
+    assert light.decay and not both.decay and both.augment.zoom == (1.0, 2.0)
     assert both.augment.rotation == light.augment.rotation
     assert light.with_levers([]) == light
     for name in selection.LEVERS:
@@ -117,28 +118,29 @@ def test_levers_change_the_recipe_and_its_augmentation():
         light.with_levers(["zom"])
 
 
-def test_a_lever_is_taken_when_every_seed_gains():
-    gains = pd.DataFrame(
-        {0: [0.1, 0.1, 0.1], 1: [0.1, -0.01, 0.2]}, ["zoom", "decay", "two_classes"]
-    )
-    assert selection.taken(gains) == ["zoom"]
+def test_a_lever_is_taken_when_every_seed_gains_and_the_largest_gain_comes_first():
+    gains = {0: [0.1, 0.1, 0.2, 0.3], 1: [0.1, -0.01, 0.2, 0.3]}
+    gains = pd.DataFrame(gains, ["border", "letters", "zoom", "two_classes"])
+    assert selection.taken(gains) == ["zoom", "border"]
+    assert selection.taken(-gains) == []
 
 
-def test_the_best_candidate_has_three_classes_and_the_highest_worst_auc(tmp_path):
+def test_the_best_candidate_has_the_highest_worst_auc_and_is_not_only_there_to_compare(tmp_path):
+    compared = ["two_classes", "zoom_and_larger"]
     scored = pd.DataFrame(
         {
-            "candidate": ["light", "light", "combined", "combined", "two_classes"],
-            "levers": ["", "", "zoom decay", "zoom decay", "two_classes"],
-            "seed": [0, 1, 0, 1, 0],
-            "worst_auc": [0.9, 0.8, 0.84, 0.88, 0.99],
+            "candidate": ["light", "light", "combined", "combined", *compared],
+            "levers": ["", "", "zoom border", "zoom border", "two_classes", "zoom larger"],
+            "seed": [0, 1, 0, 1, 0, 0],
+            "worst_auc": [0.9, 0.8, 0.84, 0.88, 0.99, 0.99],
         }
     )
-    assert selection.best(scored) == ("combined", ["zoom", "decay"])
+    assert selection.best(scored) == ("combined", ["zoom", "border"])
     with pytest.raises(UserError, match="11_stress_validation"):
         selection.candidates(tmp_path)
     selection.save_candidates(tmp_path, scored, selection.Recipe(side=SIDE, epochs=2))
     again = selection.candidates(tmp_path)
-    assert selection.best(again) == ("combined", ["zoom", "decay"])
+    assert selection.best(again) == ("combined", ["zoom", "border"])
     assert set(again.side) == {SIDE} and set(again.epochs) == {2}
 
 
@@ -170,33 +172,60 @@ def test_a_model_that_learnt_nothing_still_gets_a_threshold():
     assert selection.threshold(rows) == pytest.approx(0.7)
 
 
-def test_the_ensemble_averages_and_calibrates():
-    def member(seed):
-        keras.utils.set_random_seed(seed)
-        return models.cnn(SIDE, (4, 8), classes=3)
+def three_classes(seed):
+    keras.utils.set_random_seed(seed)
+    return models.cnn(SIDE, (4, 8), classes=3)
 
-    parts = [member(seed) for seed in range(3)]
+
+def test_the_ensemble_averages_and_calibrates():
+    parts = [three_classes(seed) for seed in range(3)]
     pictures = images(5).astype("float32")
     mean = np.mean([part.predict(pictures, verbose=0) for part in parts], axis=0)
-    found = models.ensemble(parts, 1.7, -0.4).predict(pictures, verbose=0)
+    found = models.ensemble(parts, scale=1.7, shift=-0.4).predict(pictures, verbose=0)
     np.testing.assert_allclose(found, selection.calibrated(mean, 1.7, -0.4), atol=1e-5)
 
 
-def test_the_assembled_fit_has_its_own_hash_and_the_sums_of_its_members(tmp_path):
-    pictures, rows = images(), table()
-    row = {"seed": 0, "classes": 3, "train_seconds": 2.0, "settings_hash": "a"}
-    fits = [
-        training.Fit(models.cnn(SIDE, (4,), classes=3), row | {"settings_hash": name}, None)
-        for name in "ab"
+def test_a_view_is_the_middle_of_the_picture_at_its_whole_side():
+    part, pictures = three_classes(0), images(5).astype("float32")
+    model = models.ensemble([part], views=(1.0, 1.5))
+    rim = round(SIDE / 6)
+    assert sorted(models.rims(model)) == [0, rim]
+    middle = np.stack([cv2.resize(x[rim:-rim, rim:-rim, 0], (SIDE, SIDE)) for x in pictures])
+    both = [part.predict(x, verbose=0) for x in (pictures, middle[..., None])]
+    np.testing.assert_allclose(model.predict(pictures, verbose=0), np.mean(both, 0), atol=1e-5)
+    assert models.rims(part) == [0]
+
+
+def fits_of(names):
+    row = {"seed": 0, "classes": 3, "train_seconds": 2.0}
+    return [
+        training.Fit(three_classes(seed), row | {"settings_hash": name}, None)
+        for seed, name in enumerate(names)
     ]
-    fit, calibration = selection.assemble(fits, pictures, rows, tmp_path)
+
+
+def test_one_fit_with_the_plain_view_stays_and_others_get_hashes_of_their_own(tmp_path):
+    fits = fits_of("ab")
+    assert selection.together(fits[:1], (1.0,), tmp_path) is fits[0]
+    others = [
+        selection.together(fits[:1], (1.0, 1.5), tmp_path),
+        selection.together(fits, (1.0,), tmp_path),
+        selection.together(fits, (1.0, 1.5), tmp_path),
+    ]
+    assert len({fit.row["settings_hash"] for fit in (*fits, *others)}) == 5
+    assert [fit.row["train_seconds"] for fit in others] == [2.0, 4.0, 4.0]
+
+
+def test_the_assembled_fit_has_its_own_hash_and_the_sums_of_its_members(tmp_path):
+    pictures, rows, fits = images(), table(), fits_of("ab")
+    fit, calibration = selection.assemble(fits, (1.0,), pictures, rows, tmp_path)
     assert fit.row["train_seconds"] == 4.0
     assert fit.row["parameters"] == 2 * fits[0].model.count_params()
     assert fit.row["settings_hash"] not in "ab"
     binary = selection.of_two_classes(fit, tmp_path)
     assert binary.row["classes"] == 2
     assert len({fit.folder, binary.folder, tmp_path}) == 3
-    again, same = selection.assemble(fits, pictures, rows, tmp_path)
+    again, same = selection.assemble(fits, (1.0,), pictures, rows, tmp_path)
     assert again.row == fit.row and same == calibration
     assert dataclasses.is_dataclass(binary)
 
