@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from helpers import results
-from helpers.settings import PROJECT, RESULTS, UserError, write_atomically
+from helpers.settings import PROJECT, RESULTS, SELECTION, UserError, sha256, write_atomically
 
 MODELS = PROJECT / "models"
 FACTS = "pneumonia.json"  # threshold, image size, labels, hashes
@@ -30,7 +30,7 @@ def facts(folder: Path = MODELS) -> dict:
     """
     found = json.loads((folder / FACTS).read_text())
     for name, digest in found["sha256"].items():
-        if not (folder / name).exists() or results.sha256(folder / name) != digest:
+        if not (folder / name).exists() or sha256(folder / name) != digest:
             raise UserError(
                 f"{folder / name} is not the file that {FACTS} names: run the notebook "
                 "12_final_model again"
@@ -60,7 +60,7 @@ def card(folder: Path = MODELS, tables: Path = RESULTS) -> str:
         raise UserError(f"no experiment final in {tables}: run 12_final_model before publishing")
     if model["threshold"] != chosen.get("threshold"):
         raise UserError(
-            f"the threshold in {folder / FACTS} is not that of {tables / 'selection.json'}: run "
+            f"the threshold in {folder / FACTS} is not that of {tables / SELECTION}: run "
             "11_stress_validation and 12_final_model again"
         )
     megabytes = {name: (folder / name).stat().st_size / 1e6 for name in model["sha256"]}

@@ -8,7 +8,6 @@ and pydicom are imported when they are needed, so that help and mistakes come at
 """
 
 import argparse
-import hashlib
 import io
 import json
 import sys
@@ -22,7 +21,14 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from helpers.settings import LABELS, PROJECT, UserError, native_messages_hidden, write_atomically
+from helpers.settings import (
+    LABELS,
+    PROJECT,
+    UserError,
+    native_messages_hidden,
+    sha256,
+    write_atomically,
+)
 
 MODEL = PROJECT / "models" / "pneumonia.keras"
 NOTE = "This is not a medical device: a study's model, not to be used for diagnosis or treatment."
@@ -83,9 +89,8 @@ def _facts(path: Path) -> dict:
         complete = False
     if not complete:
         raise UserError(f"{beside} does not describe {path.name}: get both files again")
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-            raise UserError(f"{path} is not the file that {beside.name} describes: get both again")
+    if sha256(path) != digest:
+        raise UserError(f"{path} is not the file that {beside.name} describes: get both again")
     return facts
 
 
@@ -335,7 +340,7 @@ def ship(model, folder: Path, threshold: float, check: dict) -> None:
         "threshold": float(threshold),
         "image_size": plain.input_shape[1],
         "labels": list(LABELS),
-        "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+        "sha256": {file.name: sha256(file) for file in files},
         "chest_check": check,
     }
     text = json.dumps(facts) + "\n"

@@ -27,10 +27,18 @@ from helpers.results import (
     replication,
     rungs,
     selected_threshold,
-    sha256,
     standing,
 )
-from helpers.settings import IMAGES, MANIFEST, PROJECT, RESULTS, UserError, write_atomically
+from helpers.settings import (
+    IMAGES,
+    MANIFEST,
+    PROJECT,
+    RESULTS,
+    SELECTION,
+    UserError,
+    sha256,
+    write_atomically,
+)
 
 README = PROJECT / "README.md"
 FINAL = PROJECT / "notebooks" / "final_notebook.ipynb"
@@ -55,7 +63,7 @@ def publish(run: Path) -> int:
         raise UserError(f"{run} ran on {', '.join(wrong)}: only runs on kermany are published")
     for row in rows:
         _check_stamp(run, row)
-    selection = run / "results" / "selection.json"
+    selection = run / "results" / SELECTION
     if selection.exists():
         _copy(selection, RESULTS)
     disjoint = data.disjoint_files(pd.read_csv(MANIFEST))

@@ -6,7 +6,6 @@ A folder of results holds `experiments.csv` (one row a fit), `metrics.csv` (long
 (experiment, protocol, seed, fold).
 """
 
-import hashlib
 import json
 import subprocess
 from dataclasses import dataclass
@@ -25,7 +24,9 @@ from helpers.settings import (
     PROJECT,
     RESULTS,
     RUNS,
+    SELECTION,
     UserError,
+    sha256,
     write_atomically,
 )
 
@@ -160,7 +161,7 @@ def measure(
 
 def selection(folder: Path = RESULTS) -> dict:
     """What was chosen before test was read: the content of `selection.json`, or nothing."""
-    path = folder / "selection.json"
+    path = folder / SELECTION
     return json.loads(path.read_text()) if path.exists() else {}
 
 
@@ -175,7 +176,7 @@ def selected_threshold(experiment: str, folder: Path = RESULTS) -> dict[str, flo
     chosen = selection(folder)
     if "threshold" not in chosen:
         raise UserError(
-            f"no threshold for {experiment} in {folder / 'selection.json'}: run the notebook that "
+            f"no threshold for {experiment} in {folder / SELECTION}: run the notebook that "
             "selects first, since the choice is written down before test is read"
         )
     return {"selected": float(chosen["threshold"])}
@@ -458,8 +459,3 @@ def code_version() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit + ("+" if changed else "")
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -4,7 +4,6 @@ Everything here sees training and validation images only.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from sklearn.metrics import log_loss
 
 from helpers import evaluation, models, training
 from helpers.augmentation import Augmentation
-from helpers.settings import LABELS, UserError, write_atomically
+from helpers.settings import LABELS, SELECTION, UserError, short_digest, write_atomically
 
 CANDIDATES = "candidates.csv"
 PLAIN_VIEW = (1.0,)
@@ -188,7 +187,7 @@ def together(fits: Sequence[training.Fit], views: tuple[float, ...], cache: Path
     if len(fits) == 1 and views == PLAIN_VIEW:
         return fits[0]
     members = [fit.model for fit in fits]
-    named = _digest(*(fit.row["settings_hash"] for fit in fits), views)
+    named = short_digest(*(fit.row["settings_hash"] for fit in fits), views)
     row = fits[0].row | {
         "parameters": sum(member.count_params() for member in members),
         "train_seconds": round(sum(fit.row["train_seconds"] for fit in fits), 1),
@@ -218,7 +217,7 @@ def assemble(
     """
     plain = together(fits, views, cache)
     scale, shift = calibrate(evaluation.predict(plain, images, table, rows=("val",)))
-    named = _digest(plain.row["settings_hash"], scale, shift)
+    named = short_digest(plain.row["settings_hash"], scale, shift)
     model = models.ensemble([fit.model for fit in fits], views, scale, shift)
     row = plain.row | {"settings_hash": named}
     fit = training.Fit(model, row, plain.history, cache / named)
@@ -227,7 +226,7 @@ def assemble(
 
 def of_two_classes(fit: training.Fit, cache: Path) -> training.Fit:
     """A three-class fit as one of normal against pneumonia, with a settings hash of its own."""
-    named = _digest(fit.row["settings_hash"], 2)
+    named = short_digest(fit.row["settings_hash"], 2)
     return dataclasses.replace(
         fit, row=fit.row | {"classes": 2, "settings_hash": named}, folder=cache / named
     )
@@ -236,9 +235,5 @@ def of_two_classes(fit: training.Fit, cache: Path) -> training.Fit:
 def write(folder: Path, **facts) -> dict:
     """Write the choice to `selection.json` in a folder of results; returns it."""
     text = json.dumps(facts, indent=1)
-    write_atomically(folder / "selection.json", lambda path: path.write_text(text + "\n"))
+    write_atomically(folder / SELECTION, lambda path: path.write_text(text + "\n"))
     return facts
-
-
-def _digest(*parts) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

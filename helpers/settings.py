@@ -1,6 +1,7 @@
 """Paths, the parameters of the notebooks and their check, and errors that a user can act on."""
 
 import ast
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ MANIFEST = DATA / "manifest.csv"
 RUNS = PROJECT / "runs"
 RESULTS = PROJECT / "results"
 IMAGES = PROJECT / "images"
+SELECTION = "selection.json"  # in a folder of results: what was chosen before test was read
 
 LABELS = ("normal", "bacteria", "virus")
 
@@ -179,6 +181,16 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):  # such as a parent that is no folder: already reported
             aside.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def short_digest(*parts) -> str:
+    """16 hex digits that stand for values with a faithful repr: texts, numbers, tuples of them."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 @contextmanager

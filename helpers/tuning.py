@@ -12,7 +12,6 @@ the results; it needs the code and the radiographs too, but trains nothing.
 
 import argparse
 import dataclasses
-import hashlib
 import inspect
 import io
 import math
@@ -29,7 +28,13 @@ from sklearn.exceptions import ConvergenceWarning
 
 from helpers import augmentation, data, evaluation, models, training
 from helpers.augmentation import Augmentation
-from helpers.settings import PROJECT, UserError, check_values, native_messages_hidden
+from helpers.settings import (
+    PROJECT,
+    UserError,
+    check_values,
+    native_messages_hidden,
+    short_digest,
+)
 
 with native_messages_hidden():
     import keras_tuner
@@ -230,7 +235,7 @@ def _name(net: Cnn) -> str:
     modules = (sys.modules[__name__], augmentation, evaluation, models, training)
     parts = [net.recipe, list(net.table.digest), list(net.table.split)]
     parts += [inspect.getsource(module) for module in modules]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    return short_digest(*parts)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,7 +10,7 @@ import yaml
 from sklearn.dummy import DummyClassifier
 
 from helpers import card, data, evaluation, publishing, results, training
-from helpers.settings import PROJECT, UserError
+from helpers.settings import PROJECT, UserError, sha256
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def final(run, table):
     for name in ("pneumonia.keras", "pneumonia.onnx"):
         (folder / name).write_text(name)
     facts = {"threshold": 0.25, "image_size": 160, "labels": ["normal", "bacteria", "virus"]}
-    facts["sha256"] = {path.name: results.sha256(path) for path in folder.iterdir()}
+    facts["sha256"] = {path.name: sha256(path) for path in folder.iterdir()}
     (folder / card.FACTS).write_text(json.dumps(facts))
     return folder
 
