@@ -97,8 +97,9 @@ def confusion(
     pairs = [(name, split) for name in tables for split in splits]
     columns = min(len(pairs), 3)
     rows = math.ceil(len(pairs) / columns)
+    alike = len({evaluation.CLASSES[0] in table for table in tables.values()}) == 1
     figure, axes = plt.subplots(
-        rows, columns, figsize=(WIDTH * columns / 3 + 1, 2.7 * rows), sharey=True, squeeze=False
+        rows, columns, figsize=(WIDTH * columns / 3 + 1, 2.7 * rows), sharey=alike, squeeze=False
     )
     for axis in axes.flat[len(pairs) :]:
         axis.axis("off")
