@@ -42,6 +42,16 @@ def networks(model: keras.Model) -> list[keras.Model]:
     return [layer for layer in model.layers if isinstance(layer, keras.Model)] or [model]
 
 
+def members(model: keras.Model) -> list[keras.Model]:
+    """Each network of an ensemble as a model of its own with the same views; none of one network.
+
+    They are not calibrated.
+    """
+    side, found = model.input_shape[1], networks(model)
+    views = [side / (side - 2 * rim) for rim in models.rims(model)]
+    return [models.ensemble([network], views) for network in found if len(found) > 1]
+
+
 def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Grad-CAM (Selvaraju et al. 2017) of the log-odds of pneumonia at the last feature maps.
 

@@ -102,6 +102,15 @@ def test_evidence_of_an_ensemble_of_one_network_seen_alike_is_that_of_the_networ
     np.testing.assert_allclose(found, alone, rtol=1e-3, atol=1e-4)
 
 
+def test_members_have_the_views_of_their_ensemble(pictures):
+    model = models.ensemble([network(seed) for seed in range(2)], views=(1.0, 1.6))
+    members = explain.members(model)
+    assert [models.rims(member) for member in members] == 2 * [models.rims(model)]
+    found = np.mean([member.predict(pictures, verbose=0) for member in members], axis=0)
+    np.testing.assert_allclose(found, model.predict(pictures, verbose=0), atol=1e-5)
+    assert explain.members(network(0)) == []
+
+
 def test_evidence_of_a_saved_ensemble_stays(together, pictures, tmp_path):
     together.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")

@@ -173,11 +173,8 @@ def test_originals_give_the_pixels_of_their_small_versions(real_folder):
 
 
 def test_originals_get_the_answer_of_their_small_versions(real_folder):
-    path = predict.MODEL.with_suffix(".onnx")
-    if not path.exists():
-        pytest.skip("no model is shipped yet")
     pairs = np.array(original_pairs(real_folder))
-    shipped = predict.open_model(path)
+    shipped = predict.open_model(predict.MODEL.with_suffix(".onnx"))
     one, other = ([row for row, _ in predict.predict(shipped, side)] for side in pairs.T)
     for row, same in zip(one, other, strict=True):
         assert {**row, "file": ""} == {**same, "file": ""}
