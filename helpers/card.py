@@ -204,6 +204,8 @@ Three classes on the official test images, accuracy by the most probable one:
   2018](https://doi.org/10.1371/journal.pmed.1002683)).
 - The probabilities hold where {prevalence} are pneumonias; elsewhere they have to be calibrated
   anew.
+- Threshold and calibration come from validation images whose pneumonias are harder than those of
+  test: there it misses few and calls many normals ill, most of all blurred and bright ones.
 - Every child is either healthy or has pneumonia here. Other diseases were never seen.
 - Sharpness, framing and burned-in letters differ by class in these images, and a network reads
   them too.

@@ -47,11 +47,14 @@ def save(figure: Figure, place: results.Run | results.Story, name: str) -> None:
 
 
 def show(place: results.Run | results.Story, name: str) -> Image:
-    """A saved figure, for a notebook's output. Raises UserError when it is not there."""
+    """A saved figure, for a notebook's output; a full one is 760 pixels wide, a small one less.
+
+    Raises UserError when it is not there.
+    """
     path = place.figures / f"{name}.png"
     if not path.exists():
         raise UserError(f"no figure {path}: run the notebook that draws it first (`make run`)")
-    return Image(path, width=760)
+    return Image(path, width=min(760, round(0.85 * plt.imread(path).shape[1])))
 
 
 def montage(images: np.ndarray, titles: Sequence[str], columns: int = 6) -> Figure:
