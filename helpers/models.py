@@ -168,9 +168,11 @@ def _multiply_accumulates(layer: keras.Layer) -> int:
 
 
 def _flat(model: keras.Model) -> Iterator[keras.Layer]:
-    """The layers of a model and of the models inside it."""
+    """The layers of a model and of the models inside it, each as often as it is called."""
+    nodes = {one["config"]["name"]: one.get("inbound_nodes") for one in model.get_config()["layers"]}
     for layer in model.layers:
-        yield from _flat(layer) if isinstance(layer, keras.Model) else [layer]
+        for _ in nodes[layer.name] or [None]:  # inputs are not called
+            yield from _flat(layer) if isinstance(layer, keras.Model) else [layer]
 
 
 def head(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:

@@ -143,6 +143,13 @@ def test_mflops_of_known_layers():
     )
 
 
+def test_mflops_counts_every_view_of_every_member():
+    one = models.cnn(32, (4,), classes=3)
+    calibration = 9 / 1e6  # a dense layer of 3 x 3
+    several = models.ensemble([one, models.cnn(32, (4,), classes=3)], views=(1.0, 1.25, 1.5))
+    assert models.mflops(several) == pytest.approx(6 * models.mflops(one) + calibration)
+
+
 def test_mflops_grows_with_the_square_of_the_side():
     small, large = (models.mflops(models.cnn(side, (4, 8))) for side in (32, 64))
     output = 8 / 1e6
