@@ -169,7 +169,8 @@ def _multiply_accumulates(layer: keras.Layer) -> int:
 
 def _flat(model: keras.Model) -> Iterator[keras.Layer]:
     """The layers of a model and of the models inside it, each as often as it is called."""
-    nodes = {one["config"]["name"]: one.get("inbound_nodes") for one in model.get_config()["layers"]}
+    described = model.get_config()["layers"]
+    nodes = {one["config"]["name"]: one.get("inbound_nodes") for one in described}
     for layer in model.layers:
         for _ in nodes[layer.name] or [None]:  # inputs are not called
             yield from _flat(layer) if isinstance(layer, keras.Model) else [layer]
