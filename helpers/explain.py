@@ -110,7 +110,8 @@ def _weights(layer: keras.Layer) -> list[np.ndarray]:
 
 def _evidence(model, parts, images) -> np.ndarray:
     side, rims = images.shape[1], models.rims(model)
-    seen = [(_seen(images, rim), rim, *part) for rim in rims for part in parts]
+    views = {rim: models.without_rim(keras.ops.cast(images, "float32"), rim) for rim in rims}
+    seen = [(views[rim], rim, *part) for rim in rims for part in parts]
     maps = [_numpy(body(x, training=False)) for x, _, body, *_ in seen]
     scores = [x.mean(axis=(1, 2)) @ w + b for x, (*_, w, b) in zip(maps, seen, strict=True)]
     probabilities, gradients = _through_the_head(model, scores)
@@ -123,13 +124,6 @@ def _evidence(model, parts, images) -> np.ndarray:
         places = np.stack([cv2.resize(one, (inner, inner)) for one in weighed])  # bilinear
         total[:, rim : rim + inner, rim : rim + inner] += places * (side / inner) ** 2
     return total
-
-
-def _seen(images: np.ndarray, rim: int):
-    """What a view of an ensemble gives its members, of images (n, side, side, 1)."""
-    side = images.shape[1]
-    middle = images[:, rim : side - rim, rim : side - rim].astype(np.float32)
-    return keras.ops.image.resize(middle, (side, side)) if rim else middle
 
 
 def _numpy(tensor) -> np.ndarray:

@@ -394,10 +394,13 @@ def ensemble(
 
 def view(x: keras.KerasTensor, magnification: float) -> keras.KerasTensor:
     """The middle of a picture, enlarged to its whole side; magnification 1 or above."""
-    side = x.shape[1]
-    rim = round(side * (1 - 1 / magnification) / 2)
+    return without_rim(x, round(x.shape[1] * (1 - 1 / magnification) / 2))
+
+
+def without_rim(x: keras.KerasTensor, rim: int) -> keras.KerasTensor:
+    """The view that leaves out `rim` pixels along each edge; of tensors with values as well."""
     middle = layers.Cropping2D(rim, name=f"view_{rim}")(x)
-    return layers.Resizing(side, side)(middle) if rim else middle
+    return layers.Resizing(x.shape[1], x.shape[1])(middle) if rim else middle
 
 
 def rims(model: keras.Model) -> list[int]:
