@@ -89,6 +89,12 @@ class Recipe:
             **options,
         )
 
+    def predictor(
+        self, images: np.ndarray, table: pd.DataFrame, seed: int, first: tuple, cache: Path
+    ) -> training.Fit:
+        """What `fit` gives, averaged over the recipe's views of a picture."""
+        return together([self.fit(images, table, seed, first, cache)], self.views, cache)
+
 
 LEVERS = {  # name: what it changes in the recipe or in its augmentation
     "zoom": {"zoom": (1.0, 2.0)},
