@@ -8,7 +8,7 @@ JOBS ?= 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help run test data predict publish slides lab lint bench costs
+.PHONY: help run test check data predict publish metrics slides lab lint bench costs
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,6 +20,9 @@ run: .venv/.complete  ## every notebook in order, into runs/ (PARAMETERS=smoke|r
 test: .venv/.complete lint  ## lint and the whole test suite
 	@pytest -n 2 --dist loadfile
 
+check: .venv/.complete lint  ## what a change needs first: lint and the unit tests, no notebooks, two minutes
+	@pytest -n 2 --dist loadfile -m "not notebooks and not real and not slow"
+
 data: .venv/.complete  ## download the radiographs, 1.2 GB (FROM=file.zip or a folder that you have)
 	@python -m helpers.data.download --from "$(FROM)"
 
@@ -29,8 +32,11 @@ predict: .venv/.complete  ## what the final model says of pictures (IMAGE="one.j
 publish: .venv/.complete  ## finished fits of RUN into results/, images/, models/, README, final notebook and slides
 	@python -m helpers.publishing $(RUN)
 
+metrics: .venv/.complete  ## results/metrics.csv again from the published predictions, and every page made from it
+	@python -m helpers.results && python -m helpers.publishing
+
 slides: .venv/.complete  ## presentation/slides.html and slides.pdf from the published results
-	@python -m helpers.slides
+	@python -m helpers.publishing.slides
 
 lab: .venv/.complete  ## JupyterLab on the notebooks
 	@jupyter lab --notebook-dir=.
@@ -41,8 +47,8 @@ bench: .venv/.complete  ## seconds to index and load the images below FOLDER
 costs: .venv/.complete  ## multiply-accumulates and speed of every published network, on an idle machine
 	@python benchmarks/costs.py
 
-lint: .venv/.complete  ## ruff on code and notebooks
-	@ruff check . && ruff format --check .
+lint: .venv/.complete  ## ruff on code and notebooks, and the direction of the imports
+	@ruff check . && ruff format --check . && lint-imports --no-cache
 
 .venv/.complete: pyproject.toml uv.lock $(if $(filter .uv/%,$(UV)),$(UV))
 	$(UV) sync --quiet --frozen --extra test

@@ -4,15 +4,18 @@
 the final one, figures and results. Config: parameters=NAME picks `parameters/NAME.yaml`.
 """
 
+import ast
 import os
 import sys
-from pathlib import Path
 
+import grimp
+import nbformat
 import papermill
 import yaml
 
-from helpers import data
-from helpers.settings import PROJECT, UserError, check_values
+from helpers import data, paths
+from helpers.parameters import check_values
+from helpers.utils import UserError
 
 AFTER = {  # notebook: those whose results it reads
     "01_eda": [],
@@ -25,16 +28,19 @@ AFTER = {  # notebook: those whose results it reads
     "08_three_classes": [],
     "09_tuning": [],
     "10_leak_study": [],
-    "11_stress_validation": [],
-    "12_final_model": ["07_transfer_learning", "11_stress_validation"],
-    "13_explanation": ["12_final_model"],
+    "12_robustness": [],
+    "13_final_model": ["07_transfer_learning", "12_robustness"],
+    "14_explanation": ["02_baseline", "03_dense", "04_cnn_iterations", "05_leakyrelu_vs_relu"]
+    + ["06_residual_network", "07_transfer_learning", "09_tuning", "13_final_model"],
+    "15_clinical_use": ["13_final_model"],
 }
 AFTER["final_notebook"] = list(AFTER)
+IMPORTS = grimp.build_graph("helpers", exclude_type_checking_imports=True, cache_dir=None)
 
 
 def parameters_of_notebooks(name):
     """The parameters of each notebook: those of `all` that it has, and its own."""
-    path = PROJECT / "parameters" / f"{name}.yaml"
+    path = paths.PARAMETERS / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
         raise UserError(f"no parameters file {path}. PARAMETERS can be {known}")
@@ -43,7 +49,7 @@ def parameters_of_notebooks(name):
         raise UserError(f"{path} names {', '.join(sorted(unknown))}, which is no notebook")
     chosen = {}
     for notebook in AFTER:
-        has = papermill.inspect_notebook(str(PROJECT / "notebooks" / f"{notebook}.ipynb"))
+        has = papermill.inspect_notebook(str(paths.NOTEBOOKS / f"{notebook}.ipynb"))
         own = sections.get(notebook, {})
         if unknown := set(own) - set(has):
             raise UserError(f"{path}: {notebook} has no parameter {', '.join(sorted(unknown))}")
@@ -51,6 +57,27 @@ def parameters_of_notebooks(name):
         check_values(given)
         chosen[notebook] = {key: value for key, value in given.items() if key in has}
     return chosen
+
+
+def code_behind(notebook):
+    """The files of `helpers` that a notebook imports, and those that these import in turn."""
+    cells = nbformat.read(paths.NOTEBOOKS / f"{notebook}.ipynb", as_version=4).cells
+    nodes = [
+        node
+        for cell in cells
+        if cell.cell_type == "code"
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "helpers"
+    ]
+    named = {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
+    found = {"helpers"}
+    for module in (named | {node.module for node in nodes}) & IMPORTS.modules - {"helpers"}:
+        found |= {module} | IMPORTS.find_descendants(module)
+        found |= IMPORTS.find_upstream_modules(module, as_package=True)
+    places = [module.replace(".", "/") for module in found]
+    return sorted(
+        f"{place}/__init__.py" if os.path.isdir(place) else f"{place}.py" for place in places
+    )
 
 
 try:
@@ -77,7 +104,7 @@ rule all:
 rule notebook:
     input:
         lambda wildcards: [f"{RUN}/done/{name}" for name in AFTER[wildcards.notebook]],
-        sorted(str(path) for path in Path("helpers").rglob("*.py")),
+        lambda wildcards: code_behind(wildcards.notebook),
         notebook="notebooks/{notebook}.ipynb",
     output:
         touch(f"{RUN}/done/{{notebook}}"),

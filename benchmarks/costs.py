@@ -9,7 +9,6 @@ busy.
 import argparse
 import itertools
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,40 +16,40 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import models, results, training
-from helpers.settings import PROJECT, UserError, write_atomically
-
-SHIPPED = PROJECT / "models" / "pneumonia.keras"
+from helpers import models, paths, results, training
+from helpers.utils import UserError, write_atomically
 
 
 def mobilenet_with(units: tuple[int, ...]) -> Callable[[int], models.keras.Model]:
-    return lambda side: models.with_dense_layers(models.mobilenet(side, 3), units)
+    return lambda side: models.with_dense_layers(models.classifier("mobilenet", side, 3), units)
 
 
-def shipped(side: int) -> models.keras.Model:
-    """The final model from its file, since it holds several networks."""
-    if not SHIPPED.exists():
-        raise UserError(f"no {SHIPPED}: publish the final model first (`make publish`)")
-    return models.keras.models.load_model(SHIPPED, compile=False)
+def final(side: int) -> models.keras.Model:
+    """The published model from its file, since it holds several networks."""
+    path = paths.MODELS / "pneumonia.keras"
+    if not path.exists():
+        raise UserError(f"no {path}: publish the final model first (`make publish`)")
+    return models.keras.models.load_model(path, compile=False)
 
 
-LADDER = partial(models.cnn, filters=(16, 32, 64, 128))
+FOUR_BLOCKS = partial(models.cnn, filters=(16, 32, 64, 128))
 NETWORKS = {  # experiment: its network from a side of the images, as in its notebook
     "dense": models.dense,
     "cnn_1": partial(models.cnn, filters=(16, 32)),
-    "cnn_2": LADDER,
+    "cnn_2": FOUR_BLOCKS,
     **dict.fromkeys(
-        ("cnn_3", "cnn_4", "cnn_4_weighted"), partial(LADDER, batch_norm=True, dropout=0.3)
+        ("cnn_3", "cnn_4", "cnn_4_weighted"), partial(FOUR_BLOCKS, batch_norm=True, dropout=0.3)
     ),
     "relu": partial(models.cnn, filters=(16, 32, 64)),
     "leakyrelu": partial(models.cnn, filters=(16, 32, 64), activation="leaky_relu"),
     "resnet": partial(models.resnet, blocks=1, dropout=0.3),
     **dict.fromkeys(
-        ("transfer_frozen", "transfer_last_layers", "transfer_retrained"), models.mobilenet
+        ("transfer_frozen", "transfer_last_layers", "transfer_retrained"),
+        partial(models.classifier, "mobilenet"),
     ),
-    "inception_resnet_v2": models.inception_resnet_v2,
+    "inception_resnet_v2": partial(models.classifier, "inception_resnet_v2"),
     "three_class_a": models.alternating_cnn,
-    "three_class_c": partial(models.mobilenet, classes=3),
+    "three_class_c": partial(models.classifier, "mobilenet", classes=3),
     "three_class_d": mobilenet_with((256,)),
     "three_class_e": mobilenet_with((256,)),
     **dict.fromkeys(
@@ -60,7 +59,7 @@ NETWORKS = {  # experiment: its network from a side of the images, as in its not
     "three_class_f": partial(
         models.alternating_cnn, filters=(16, 32, 64, 128, 128, 256), units=(128, 64)
     ),
-    **dict.fromkeys(("final", "final_three_class"), shipped),
+    results.FINAL: final,
 }
 
 
@@ -85,25 +84,13 @@ def build(fit: pd.Series) -> models.keras.Model:
         return tuned(side, published)
     network = NETWORKS[fit.experiment](side)
     head = network.layers[-1].count_params()  # what a regression on frozen features counts
-    if fit.experiment not in ("final", "final_three_class") and published not in (
-        network.count_params(),
-        head,
-    ):
+    known = (network.count_params(), head)
+    if fit.experiment != results.FINAL and published not in known:
         raise UserError(
             f"{fit.experiment} has {published} parameters in experiments.csv and "
             f"{network.count_params()} here: bring NETWORKS up to its notebook"
         )
     return network
-
-
-def images_per_second(network: models.keras.Model, images: np.ndarray, repeats: int) -> float:
-    """The best of some repeats, after one that does not count: other work only slows it down."""
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        network.predict(images, batch_size=64, verbose=0)
-        seconds.append(time.perf_counter() - start)
-    return len(images) / min(seconds[1:])
 
 
 def measure_costs(fits: pd.DataFrame, count: int, repeats: int) -> pd.DataFrame:
@@ -120,7 +107,7 @@ def measure_costs(fits: pd.DataFrame, count: int, repeats: int) -> pd.DataFrame:
                 "image_size": side,
                 "parameters": network.count_params(),
                 "mflops": round(models.mflops(network), 2),
-                "images_per_second": round(images_per_second(network, images, repeats), 1),
+                "images_per_second": round(models.images_per_second(network, images, repeats), 1),
                 "device": training.device(),
             }
         )
@@ -130,14 +117,16 @@ def measure_costs(fits: pd.DataFrame, count: int, repeats: int) -> pd.DataFrame:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=results.RESULTS, help="read from here")
-    parser.add_argument("--out", type=Path, default=results.COSTS, help="table to write")
+    parser.add_argument("--results", type=Path, default=paths.RESULTS, help="read from here")
+    parser.add_argument(
+        "--out", type=Path, default=paths.RESULTS / "costs.csv", help="table to write"
+    )
     parser.add_argument("--images", type=int, default=640)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     try:
-        training.prepare(seed=0, threads=arguments.threads)
+        training.set_up(seed=0, threads=arguments.threads)
         fits = results.experiments(arguments.results).query("protocol == 'official'")
         fits = fits.drop_duplicates("experiment").sort_values("experiment")
         known = fits.experiment.isin([*NETWORKS, "tuned_cnn"])

@@ -6,10 +6,11 @@ Takes any folder of images, lays them out anew with links (each as often as need
 
 import argparse
 import itertools
-import os
 import tempfile
 import time
 from pathlib import Path
+
+from helpers import data, paths
 
 
 def lay_out(source: Path, target: Path, count: int) -> None:
@@ -29,9 +30,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        os.environ["CHEST_XRAY_CACHE"] = f"{place}/cache"
-        from helpers import data  # reads the variable when it is imported
-
+        paths.CACHE = Path(place, "cache")  # an empty one
         lay_out(arguments.folder, Path(place, "data"), arguments.images)
         for state in ("cold", "warm"):
             start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Shared code behind the notebooks, one module per step of the work."""
+"""The code behind the notebooks; its folders show the way of the data."""
 
 import logging
 import os

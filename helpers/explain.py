@@ -2,12 +2,13 @@
 
 All maps explain one number, the log-odds of pneumonia, log(p_pneumonia / p_normal), in natural
 units: unlike a probability it does not flatten near 0 and 1. Images are raw 0-255, shape
-(n, side, side, 1). A network here ends in feature maps, a layer `features` that takes the mean of
-each map, and a dense layer `probability`; a model is one such network, or an ensemble of them and
-their views of a picture (`models.ensemble`), whose probabilities are averaged and, in a layer
-`calibration`, weighed by their logarithms.
+(n, side, side, 1). What needs the parts of a model takes a `models.Ensemble`: networks and their
+zooms of a picture, whose probabilities are averaged and calibrated; `Ensemble((network,))` is one
+network. Each network ends in feature maps, a layer `features` that takes the mean of each map, and
+a dense layer `probability`.
 """
 
+import dataclasses
 import itertools
 import math
 
@@ -16,9 +17,10 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from helpers import models
-from helpers.models import SMALLEST, keras
-from helpers.settings import UserError
+from helpers.data import transforms
+from helpers.models import Calibration, Ensemble, keras
+from helpers.models.ensemble import without_margin
+from helpers.utils import UserError
 
 BATCH = 64
 TINY = 1e-12
@@ -37,22 +39,7 @@ def log_odds(probabilities: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(pneumonia, TINY) / np.maximum(normal, TINY)).reshape(-1)
 
 
-def networks(model: keras.Model) -> list[keras.Model]:
-    """The members of an ensemble, or the model alone if it is none."""
-    return [layer for layer in model.layers if isinstance(layer, keras.Model)] or [model]
-
-
-def members(model: keras.Model) -> list[keras.Model]:
-    """Each network of an ensemble as a model of its own with the same views; none of one network.
-
-    They are not calibrated.
-    """
-    side, found = model.input_shape[1], networks(model)
-    views = [side / (side - 2 * rim) for rim in models.rims(model)]
-    return [models.ensemble([network], views) for network in found if len(found) > 1]
-
-
-def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
+def grad_cam(ensemble: Ensemble, images: np.ndarray) -> np.ndarray:
     """Grad-CAM (Selvaraju et al. 2017) of the log-odds of pneumonia at the last feature maps.
 
     Each map is weighed by the mean gradient of the log-odds on it, and what the sum has above zero,
@@ -62,8 +49,8 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
     is the sum over the classes of dL/dz times W[k] / n. For two classes dL/dz is 1, which gives
     the class activation map itself; for three it is -1 for normal and the share of p_pneumonia
     for each pathogen. For an ensemble the chain rule leads on through logarithm, mean and softmax.
-    All its maps lie side by side in one network, so the weighted maps of its members and views are
-    added, each where its view lies, before anything is cut off or scaled: a member that hardly
+    All its maps lie side by side in one network, so the weighted maps of its members and zooms are
+    added, each where its zoom lies, before anything is cut off or scaled: a member that hardly
     moves the ensemble hardly shows.
 
     Returns:
@@ -71,87 +58,94 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
         everywhere where nothing speaks for pneumonia. The heat of two pictures has no common unit.
 
     Raises:
-        UserError: the model is put together in another way.
+        UserError: a network is put together in another way than the module's docstring says.
     """
-    return scaled(evidence(model, images))
+    return scaled(evidence(ensemble, images))
 
 
-def evidence(model: keras.Model, images: np.ndarray) -> np.ndarray:
+def evidence(ensemble: Ensemble, images: np.ndarray) -> np.ndarray:
     """Grad-CAM with its sign and its unit, before it is scaled: float32, (n, side, side).
 
     The mean over a picture is the sum over all maps of gradient times mean, to first order what
-    the maps add to the log-odds; below zero a place speaks for normal. Raises UserError when the
-    model is put together in another way than the module's docstring says.
+    the maps add to the log-odds; below zero a place speaks for normal. Raises UserError as
+    `grad_cam` does.
     """
-    parts = [_dissected(network) for network in networks(model)]
+    parts = [_dissect(network, np.asarray(images[:8])) for network in ensemble.members]
     found = np.empty(images.shape[:3], np.float32)
     for start in range(0, len(images), BATCH):
         rows = slice(start, start + BATCH)
-        found[rows] = _evidence(model, parts, np.asarray(images[rows]))
+        found[rows] = _evidence(ensemble, parts, np.asarray(images[rows]))
     return found
 
 
-def _dissected(network: keras.Model) -> tuple[keras.Model, np.ndarray, np.ndarray]:
-    """A network up to its last feature maps, and the weights and bias of its head."""
+def _dissect(network: keras.Model, probe: np.ndarray) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """A network up to its last feature maps, and the weights and bias of its head.
+
+    `probe`: a few images on which these parts have to give what the network gives.
+    """
     try:
         features, head = network.get_layer("features"), network.get_layer("probability")
     except ValueError as error:
         raise UserError(
-            f"explain: {network.name} has no layers features and probability"
+            f"explain: {network.name} has no layers features and probability; take occlusion"
         ) from error
     if not isinstance(features, keras.layers.GlobalAveragePooling2D):
         raise UserError(f"explain: features of {network.name} is no mean of maps; take occlusion")
-    return keras.Model(network.input, features.input), *_weights(head)
+    body = keras.Model(network.input, features.input)
+    weights, bias = (array.astype(np.float64) for array in head.get_weights())
+    scores = _maps(body, probe).mean(axis=(1, 2)) @ weights + bias
+    expected = _numpy(network(keras.ops.cast(probe, "float32"), training=False))
+    if not np.allclose(expected, _probabilities(scores), atol=0.01):
+        raise UserError(
+            f"explain: {network.name} is put together in an unknown way; take occlusion"
+        )
+    return body, weights, bias
 
 
-def _weights(layer: keras.Layer) -> list[np.ndarray]:
-    return [weight.astype(np.float64) for weight in layer.get_weights()]
-
-
-def _evidence(model, parts, images) -> np.ndarray:
-    side, rims = images.shape[1], models.rims(model)
-    views = {rim: models.without_rim(keras.ops.cast(images, "float32"), rim) for rim in rims}
-    seen = [(views[rim], rim, *part) for rim in rims for part in parts]
-    maps = [_numpy(body(x, training=False)) for x, _, body, *_ in seen]
-    scores = [x.mean(axis=(1, 2)) @ w + b for x, (*_, w, b) in zip(maps, seen, strict=True)]
-    probabilities, gradients = _through_the_head(model, scores)
-    if not np.allclose(_numpy(model(images[:8], training=False)), probabilities[:8], atol=0.01):
-        raise UserError(f"explain: {model.name} is put together in an unknown way; take occlusion")
-    total = np.zeros(images.shape[:3])
-    for x, gradient, (_, rim, *_, w, _) in zip(maps, gradients, seen, strict=True):
-        weighed = np.einsum("nhwk,nk->nhw", x, gradient @ w.T)
-        inner = side - 2 * rim
-        places = np.stack([cv2.resize(one, (inner, inner)) for one in weighed])  # bilinear
-        total[:, rim : rim + inner, rim : rim + inner] += places * (side / inner) ** 2
-    return total
+def _maps(body: keras.Model, images) -> np.ndarray:
+    return _numpy(body(keras.ops.cast(images, "float32"), training=False))
 
 
 def _numpy(tensor) -> np.ndarray:
     return keras.ops.convert_to_numpy(tensor).astype(np.float64)
 
 
-def _through_the_head(model, scores) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The model's probabilities, and the gradient of its log-odds on each network's class scores.
+def _probabilities(scores: np.ndarray) -> np.ndarray:
+    """What a network's head makes of its scores (n, classes)."""
+    return special.expit(scores) if scores.shape[1] == 1 else special.softmax(scores, axis=1)
 
-    `scores`: one array (n, classes) a network, what its head has before sigmoid or softmax. The
-    floor under the ensemble's logarithms is left out of the gradient: it would cut off the surest.
+
+def _evidence(ensemble: Ensemble, parts: list[tuple], images: np.ndarray) -> np.ndarray:
+    side, pictures = images.shape[1], keras.ops.cast(images, "float32")
+    zoomed = [(margin, without_margin(pictures, margin)) for margin in ensemble.crop_margins()]
+    seen = [(margin, _maps(body, x), w, b) for margin, x in zoomed for body, w, b in parts]
+    scores = [maps.mean(axis=(1, 2)) @ w + b for _, maps, w, b in seen]
+    total = np.zeros(images.shape[:3])
+    for (margin, maps, w, _), gradient in zip(seen, _gradients(ensemble, scores), strict=True):
+        weighed = np.einsum("nhwk,nk->nhw", maps, gradient @ w.T)
+        inner = side - 2 * margin
+        places = np.stack([cv2.resize(one, (inner, inner)) for one in weighed])  # bilinear
+        middle = slice(margin, margin + inner)
+        total[:, middle, middle] += places * (side / inner) ** 2
+    return total
+
+
+def _gradients(ensemble: Ensemble, scores: list[np.ndarray]) -> list[np.ndarray]:
+    """The gradient of the ensemble's log-odds on the class scores of each network and zoom.
+
+    `scores`: arrays (n, classes), what a head has before sigmoid or softmax. The floor under the
+    ensemble's logarithms is left out of the gradient: it would cut off the surest.
     """
-    if model.layers[-1].name != "calibration":
-        if len(scores) > 1:
-            raise UserError(f"explain: {model.name} has no layer calibration; take occlusion")
-        if scores[0].shape[1] == 1:
-            return special.expit(scores[0]), [np.ones_like(scores[0])]
-        p = special.softmax(scores[0], axis=1)
-        return p, [_gradient(p)]
-    members = [special.softmax(z, axis=1) for z in scores]
+    if scores[0].shape[1] == 1:  # two classes: one network, whose score is the log-odds
+        return [np.ones_like(one) for one in scores]
+    calibration = ensemble.calibration or Calibration()
+    members = [_probabilities(one) for one in scores]
     mean = np.mean(members, axis=0)
-    w, b = _weights(model.layers[-1])
-    p = special.softmax(np.log(np.maximum(mean, SMALLEST)) @ w + b, axis=1)
-    on_mean = _gradient(p) @ w.T / mean / len(members)
-    return p, [x * (on_mean - (x * on_mean).sum(axis=1, keepdims=True)) for x in members]
+    on_mean = _log_odds_gradient(calibration(mean)) * calibration.scale / mean / len(members)
+    return [p * (on_mean - (p * on_mean).sum(axis=1, keepdims=True)) for p in members]
 
 
-def _gradient(p: np.ndarray) -> np.ndarray:
+def _log_odds_gradient(p: np.ndarray) -> np.ndarray:
     """Gradient of log((p_bacteria + p_virus) / p_normal) on the scores before the softmax."""
     pathogens = p[:, 1:] / p[:, 1:].sum(axis=1, keepdims=True)
     return np.hstack([-np.ones((len(p), 1)), pathogens])
@@ -167,7 +161,8 @@ def occlusion(
     that cover it. Above zero: what is there speaks for pneumonia; below: for normal.
 
     Args:
-        model: any that gives probabilities as `log_odds` takes them.
+        model: any Keras model that gives probabilities as `log_odds` takes them, such as
+            `ensemble.to_model()`; its parts do not matter.
         images: (n, side, side, 1), raw 0-255.
         patch: side of the square patch as a share of the side of the image.
         stride: from one patch to the next, likewise; the last one ends at the rim.
@@ -178,7 +173,7 @@ def occlusion(
     side = images.shape[1]
     size, step = max(1, round(patch * side)), max(1, round(stride * side))
     starts = sorted({*range(0, side - size, step), side - size})
-    images, soft = np.asarray(images), _blurred(images)
+    images, soft = np.asarray(images), _blur(images)
     before = _ask(model, images)
     drops, covers = np.zeros(images.shape[:3]), np.zeros(images.shape[1:3])
     for top, left in itertools.product(starts, starts):
@@ -202,32 +197,36 @@ def erased(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
     brightness of large regions stays.
     """
     masks = np.broadcast_to(masks, images.shape[:3])[..., None]
-    return np.where(masks, _blurred(images), images)
+    return np.where(masks, _blur(images), images)
 
 
-def _blurred(images) -> np.ndarray:
+def _blur(images: np.ndarray) -> np.ndarray:
     sigma = 0.1 * images.shape[1]
-    return np.stack([cv2.GaussianBlur(x[..., 0], (0, 0), sigma) for x in images])[..., None]
+    return np.stack([transforms.blur(image[..., 0], sigma) for image in images])[..., None]
 
 
-def randomised(model: keras.Model, share: float = 1.0, seed: int = 0) -> keras.Model:
+def randomised(ensemble: Ensemble, share: float = 1.0, seed: int = 0) -> Ensemble:
     """A copy whose layers hold shuffled weights, from the output down (Adebayo et al. 2018).
 
     Shuffled is each weight array within itself, so that its values keep their distribution; the
-    four arrays of a batch norm alike, so that its channels only change places. The members of an
-    ensemble are shuffled each by itself; `calibration`, which sees no picture, stays.
+    four arrays of a batch norm alike, so that its channels only change places. The members are
+    shuffled each by itself; zooms and calibration, which see no picture, stay.
 
     Args:
-        model: stays as it is.
+        ensemble: stays as it is.
         share: of each network's layers with weights, counted from its output; at least one.
         seed: of the order.
     """
-    copy = type(model).from_config(model.get_config())
-    copy.set_weights(model.get_weights())
-    for network in networks(copy):
-        weighted = [layer for layer in network.layers if layer.weights][::-1]
-        for number, layer in enumerate(weighted[: max(1, math.ceil(share * len(weighted)))]):
-            layer.set_weights([_shuffled(x, [seed, number]) for x in layer.get_weights()])
+    members = tuple(_randomised(network, share, seed) for network in ensemble.members)
+    return dataclasses.replace(ensemble, members=members)
+
+
+def _randomised(network: keras.Model, share: float, seed: int) -> keras.Model:
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    weighted = [layer for layer in copy.layers if layer.weights][::-1]
+    for number, layer in enumerate(weighted[: max(1, math.ceil(share * len(weighted)))]):
+        layer.set_weights([_shuffled(x, [seed, number]) for x in layer.get_weights()])
     return copy
 
 

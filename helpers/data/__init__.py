@@ -1,37 +1,35 @@
-"""Find, index, split and load the radiographs. Downloading is `python -m helpers.data.download`."""
+"""Find, index, split and load the radiographs, and change them. `download` is a command."""
 
-from helpers.data.features import has_originals, metadata, pixels, sharpness, texture
-from helpers.data.files import dataset, describe, disjoint_files, find, index, label, patient
+from helpers.data import synthetic, transforms
+from helpers.data.augmentation import Augmentation
+from helpers.data.features import brightness, has_originals, metadata, pixels, sharpness, texture
+from helpers.data.folder import PNEUMONIA
 from helpers.data.images import load
-from helpers.data.protocols import (
-    by_image,
-    cross_validated,
-    leak_study,
-    official,
-    patient_or_duplicate,
-    pooled,
-    pooled_patient,
-)
+from helpers.data.index import dataset, describe, disjoint_files, find, index, manifest
+from helpers.data.kermany import LABELS
+from helpers.data.splits import PROTOCOLS, patient_or_duplicate, seen_in, split
 
 __all__ = [
-    "by_image",
-    "cross_validated",
+    "LABELS",
+    "PNEUMONIA",
+    "PROTOCOLS",
+    "Augmentation",
+    "brightness",
     "dataset",
     "describe",
     "disjoint_files",
     "find",
     "has_originals",
     "index",
-    "label",
-    "leak_study",
     "load",
+    "manifest",
     "metadata",
-    "official",
-    "patient",
     "patient_or_duplicate",
     "pixels",
-    "pooled",
-    "pooled_patient",
+    "seen_in",
     "sharpness",
+    "split",
+    "synthetic",
     "texture",
+    "transforms",
 ]

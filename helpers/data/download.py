@@ -25,19 +25,22 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from helpers.data.files import FOLDERS, SPLITS, SUFFIXES, resolve
-from helpers.settings import DATA, UserError
-
-# Kermany, Zhang, Goldbaum, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, licence CC BY 4.0
-URL = (
-    "https://data.mendeley.com/public-files/datasets/rscbjbr9sj/files/"
-    "f12eaf6d-6023-432f-acc9-80c9d7393433/file_downloaded"
+from helpers import paths
+from helpers.data.kermany import (
+    CLASS_FOLDERS,
+    COUNT,
+    DOI,
+    SHA256,
+    SIZE,
+    SPLITS,
+    SUFFIXES,
+    URL,
+    resolve,
 )
-SHA256 = "13efc055629733dbab07877f8b3c9f81097840dbcdaa326a8542322c2281ce36"
-SIZE = 1_235_512_464  # bytes of the zip
-COUNT = 5856  # images in it
+from helpers.utils import UserError
+
 BY_HAND = (
-    "To get the data by hand, open https://doi.org/10.17632/rscbjbr9sj.2 or "
+    f"To get the data by hand, open https://doi.org/{DOI} or "
     "https://www.kaggle.com/datasets/paultimothymooney/chest-xray-pneumonia in a browser, download "
     "the chest X-ray zip and run `make data FROM=/path/to.zip`, or unpack it and set "
     "CHEST_XRAY_DIR to the folder that holds train/ and test/"
@@ -48,7 +51,7 @@ Images = dict[str, tuple[int, Callable[[], BinaryIO]]]  # train/NORMAL/x.jpeg: b
 
 
 def download(
-    target: Path | str = DATA / "chest_xray",
+    target: Path | str | None = None,
     source: Path | str | None = None,
     url: str = URL,
     sha256: str = SHA256,
@@ -60,7 +63,8 @@ def download(
     """Put the radiographs into `target` as {train,val,test}/{NORMAL,PNEUMONIA}/*, if not yet there.
 
     Args:
-        target: the new folder; it must be missing, empty, or hold the data already.
+        target: the new folder, data/chest_xray when None; it must be missing, empty, or hold the
+            data already.
         source: a zip or folder that is already here; None downloads `url`.
         url, sha256, size: address, hash (hexadecimal) and bytes of the zip.
         attempts: how often a failing connection is tried.
@@ -73,7 +77,7 @@ def download(
         UserError: the download fails or gives other bytes, the source is no zip or folder with the
             data, a zip is unsafe, or the disk is full or read-only. `target` is as it was before.
     """
-    target = Path(target).expanduser().absolute()
+    target = Path(target or paths.DATA / "chest_xray").expanduser().absolute()
     workspace = target.with_name(f"{target.name}.download")
     try:
         if _is_done(target):
@@ -201,12 +205,12 @@ def _is_image(path) -> bool:
     if len(path.parts) < 3 or "__MACOSX" in path.parts or path.name.startswith("."):
         return False
     *_, split, name, file = path.parts
-    return split in SPLITS and name in FOLDERS and file.lower().endswith(SUFFIXES)
+    return split in SPLITS and name in CLASS_FOLDERS and file.lower().endswith(SUFFIXES)
 
 
 def _is_complete(images: Images) -> bool:
     held = {tuple(place.split("/")[:2]) for place in images}
-    return held >= {(split, name) for split in ("train", "test") for name in FOLDERS}
+    return held >= {(split, name) for split in ("train", "test") for name in CLASS_FOLDERS}
 
 
 def _fill(images: Images, workspace: Path, target: Path) -> None:
@@ -246,7 +250,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--from", dest="source", metavar="ZIP_OR_FOLDER", help="data that is already here"
     )
-    parser.add_argument("--target", metavar="DIR", default=DATA / "chest_xray", help="new folder")
+    parser.add_argument(
+        "--target", metavar="DIR", default=paths.DATA / "chest_xray", help="new folder"
+    )
     options = parser.parse_args(arguments)
     try:
         download(options.target, options.source or None)

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from helpers.data import transforms
+
 BANDS = 6
 
 
@@ -26,7 +28,7 @@ def texture(images: np.ndarray) -> np.ndarray:
 def _bands(image: np.ndarray) -> np.ndarray:
     spreads = []
     for _ in range(BANDS):
-        fine, coarse = (cv2.GaussianBlur(image, (0, 0), sigma) for sigma in (0.7, 1.4))
+        fine, coarse = transforms.blur(image, 0.7), transforms.blur(image, 1.4)
         spreads.append(np.std(fine - coarse))
         if len(image) > 1:  # one pixel cannot be halved; it has no detail either
             image = cv2.resize(coarse, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
@@ -36,6 +38,11 @@ def _bands(image: np.ndarray) -> np.ndarray:
 def sharpness(images: np.ndarray) -> np.ndarray:
     """Mean absolute difference of vertical neighbours, gray levels of 255: (n,)."""
     return np.array([np.abs(np.diff(image.astype(np.float32), axis=0)).mean() for image in images])
+
+
+def brightness(images: np.ndarray) -> np.ndarray:
+    """Mean gray level, 0-255: (n,)."""
+    return np.asarray(images).mean(axis=(1, 2, 3))
 
 
 def metadata(table: pd.DataFrame) -> np.ndarray:

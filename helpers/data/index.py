@@ -1,0 +1,178 @@
+"""Find the radiographs, and describe them in one table, the index: one row an image."""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from helpers import paths
+from helpers.data import folder as labelled
+from helpers.data import kermany, reading, synthetic
+from helpers.utils import UserError, short_digest, write_atomically
+
+VERSION = 1  # part of the cache's key: raise it when the columns or their contents change
+COLUMNS = ["file", "path", "official_split", "label", "pneumonia", "patient", "series", "number"]
+COLUMNS += ["width", "height", "mode", "bytes", "digest", "duplicate_group", "synthetic"]
+MANIFEST_COLUMNS = ["file", "official_split", "label", "patient", "number", "duplicate_group"]
+
+
+def find() -> Path:
+    """The folder of the radiographs: `CHEST_XRAY_DIR`, `data/chest_xray`, or synthetic ones.
+
+    Raises:
+        UserError: `CHEST_XRAY_DIR` is set and holds no radiographs in a known layout.
+    """
+    named = os.environ.get("CHEST_XRAY_DIR")
+    if named:
+        return _resolve(named)
+    if (paths.DATA / "chest_xray").exists():
+        return _resolve(paths.DATA / "chest_xray")
+    return synthetic.make(paths.CACHE / "synthetic")
+
+
+def index(folder: Path | str | None = None, skip_unreadable: bool = False) -> pd.DataFrame:
+    """One row an image, sorted by file name; cached, and made again when any file changes.
+
+    Args:
+        folder: the published data set (`kermany`), or one with a `labels.csv` (`folder`); `find()`
+            when None.
+        skip_unreadable: leave unreadable images out, with a printed line, instead of stopping.
+
+    Returns:
+        Columns file (base name, unique), path (absolute), official_split (train, val, test),
+        label (normal, bacteria, virus, or pneumonia of an unknown pathogen), pneumonia (bool),
+        patient (key), series (person, IM, NORMAL2, or other), number (integer of the patient),
+        width, height (pixels), mode (Pillow's), bytes, digest (SHA-256 of the file),
+        duplicate_group (-1, or shared by byte-identical files), synthetic (bool: the mark of a
+        synthetic radiograph is inside the file).
+
+    Raises:
+        UserError: a folder is missing or empty, a name cannot be read or occurs twice, or an
+            image cannot be read.
+    """
+    folder = find() if folder is None else _resolve(folder)
+    try:
+        listing = _listing(folder)
+        stats = [os.stat(path) for path in listing.path]
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}. Mend it") from error
+    states = [(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
+    key = short_digest(VERSION, pd.__version__, listing.to_dict("list"), states)
+    cached = paths.CACHE / f"index-{key}.pkl"
+    if cached.exists():
+        return pd.read_pickle(cached)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        contents = list(pool.map(_inspect, listing.path))
+    unreadable = [content["error"] for content in contents if "error" in content]
+    if unreadable:
+        _report_unreadable(unreadable, skip=skip_unreadable and len(unreadable) < len(contents))
+    table = _tabulate(listing, contents)
+    if not unreadable:
+        write_atomically(cached, table.to_pickle)
+    return table
+
+
+def _resolve(folder: Path | str) -> Path:
+    folder = Path(folder).absolute()
+    return folder if (folder / labelled.TABLE).is_file() else kermany.resolve(folder)
+
+
+def _listing(folder: Path) -> pd.DataFrame:
+    source = labelled if (folder / labelled.TABLE).is_file() else kermany
+    table = source.listing(folder).sort_values("file", ignore_index=True)
+    twice = table.path[table.file.duplicated(keep=False)]
+    if len(twice):
+        raise UserError(
+            f"the same file name twice: {twice.iloc[0]} and {twice.iloc[1]}. Take one away"
+        )
+    return table
+
+
+def _inspect(path: str) -> dict:
+    """What is inside one file, or its error."""
+    try:
+        content = Path(path).read_bytes()
+        width, height, mode = reading.header(content)
+    except Exception as error:  # decoders raise all kinds
+        return {"error": f"{path} ({error})"}
+    return {
+        "width": width,
+        "height": height,
+        "mode": mode,
+        "bytes": len(content),
+        "digest": hashlib.sha256(content).hexdigest(),
+        "synthetic": synthetic.MARK in content[:2048],
+    }
+
+
+def _report_unreadable(unreadable: list[str], skip: bool) -> None:
+    few = "; ".join(unreadable[:5]) + ("; ..." if len(unreadable) > 5 else "")
+    if not skip:
+        raise UserError(
+            f"{len(unreadable)} unreadable image(s): {few}. Replace them (`make data`), or set the "
+            "parameter SKIP_UNREADABLE to leave them out"
+        )
+    print(f"left out {len(unreadable)} unreadable image(s): {few}")
+
+
+def _tabulate(listing: pd.DataFrame, contents: list[dict]) -> pd.DataFrame:
+    """The listing beside what is inside its files, without those that cannot be read."""
+    readable = ["error" not in content for content in contents]
+    inside = pd.DataFrame([content for content in contents if "error" not in content])
+    table = listing[readable].reset_index(drop=True).join(inside)
+    table["pneumonia"] = table.label != "normal"
+    first = table.groupby("digest").file.transform("min")
+    groups = first.where(table.digest.duplicated(keep=False))
+    table["duplicate_group"] = groups.astype("category").cat.codes.astype(int)
+    return table[COLUMNS]
+
+
+def manifest(table: pd.DataFrame) -> pd.DataFrame:
+    """What `data/manifest.csv` holds of an index: who is in which official split, and copies."""
+    return table[MANIFEST_COLUMNS]
+
+
+def dataset(table: pd.DataFrame) -> str:
+    """Name of the data, read from the images: synthetic, kermany, kermany_part or other.
+
+    A synthetic radiograph carries a mark inside its file, so a run on them cannot pass for a real
+    one. `kermany` has exactly the files of `data/manifest.csv`, `kermany_part` only some of them.
+
+    Raises:
+        UserError: synthetic and other images are mixed.
+    """
+    if table.synthetic.any():
+        if not table.synthetic.all():
+            raise UserError("the data folder mixes synthetic radiographs with others")
+        return "synthetic"
+    names, known = set(table.file), set(pd.read_csv(paths.MANIFEST, usecols=["file"]).file)
+    if names == known:
+        return "kermany"
+    return "kermany_part" if names < known else "other"
+
+
+def describe(table: pd.DataFrame) -> str:
+    """One line that says which radiographs a run uses."""
+    name = dataset(table)
+    counted = table.label.value_counts()
+    labels = [label for label in (*kermany.LABELS, labelled.PNEUMONIA) if label in counted]
+    counts = ", ".join(f"{counted[label]} {label}" for label in labels)
+    if name == "synthetic":
+        return (
+            f"SYNTHETIC radiographs ({counts}), drawn by this project: nothing here says anything "
+            "about patients. Run `make data` or set CHEST_XRAY_DIR for the real ones."
+        )
+    return f"Radiographs of the data set {name}: {counts}."
+
+
+def disjoint_files(table: pd.DataFrame) -> set[str]:
+    """Official test images whose patient does not occur among the training images.
+
+    In the published data set this is the careful reading of the names: `person12` in train and in
+    test counts as one patient. IM and NORMAL2-IM numbers are kept apart.
+    """
+    test = table[table.official_split == "test"]
+    seen = set(table.patient[table.official_split != "test"])
+    return set(test.file[~test.patient.isin(seen)])

@@ -1,0 +1,129 @@
+"""Several networks and their zooms of a picture as one calibrated model, put together and apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import layers
+from scipy import optimize, special
+from sklearn.metrics import log_loss
+
+from helpers.data import LABELS
+from helpers.utils import UserError
+
+SMALLEST = 1e-7  # of a probability whose logarithm is taken
+PLAIN = (1.0,)  # the picture as it is, and nothing else
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A scale and a shift of log-probabilities: softmax(scale * log p + (0, shift, shift)).
+
+    Platt scaling (Platt 1999) of three classes with one shift between normal and pneumonia; with
+    the shift 0 it is temperature scaling (Guo et al. 2017).
+
+    Attributes:
+        scale: above 1 makes the probabilities surer, below 1 less sure.
+        shift: added to the logarithms of both pneumonias.
+    """
+
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def __call__(self, p: np.ndarray) -> np.ndarray:
+        """Probabilities (n, 3) after calibration."""
+        scores = self.scale * np.log(np.maximum(p, SMALLEST)) + [0, self.shift, self.shift]
+        return special.softmax(scores, axis=1)
+
+
+def fit_calibration(p: np.ndarray, labels: Sequence[str]) -> Calibration:
+    """The calibration with the least log loss.
+
+    The probabilities then hold for the share of pneumonias among these images.
+
+    Args:
+        p: (n, 3), normal, bacteria, virus.
+        labels: n of them.
+    """
+    codes = [LABELS.index(label) for label in labels]
+
+    def loss(parameters):
+        return log_loss(codes, Calibration(*parameters)(p), labels=range(len(LABELS)))
+
+    found = optimize.minimize(loss, [1.0, 0.0], method="Nelder-Mead")
+    return Calibration(*(float(x) for x in found.x))
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks and their zooms of a picture: the mean of all probabilities, calibrated.
+
+    A network trained on magnified pictures is at its best on pictures a little magnified (Touvron
+    et al. 2019); several magnifications averaged are test-time augmentation.
+
+    Attributes:
+        members: networks with the same input and the same classes, three unless it is one alone.
+        zooms: magnifications, 1 or above, around the centre of the picture.
+        calibration: of the mean; None leaves it as it is.
+    """
+
+    members: tuple[keras.Model, ...]
+    zooms: tuple[float, ...] = PLAIN
+    calibration: Calibration | None = None
+
+    def to_model(self) -> keras.Model:
+        """One Keras model; a single plain network is that network.
+
+        Raises:
+            UserError: the members are averaged or calibrated and have no three classes.
+        """
+        if len(self.members) == 1 and self.zooms == PLAIN and not self.calibration:
+            return self.members[0]
+        if any(member.output_shape[-1] != len(LABELS) for member in self.members):
+            raise UserError("an ensemble averages and calibrates three classes: train three")
+        inputs = keras.Input(self.members[0].input_shape[1:], name="image")
+        parts = [
+            keras.Model(member.input, member.output, name=f"member_{number}")
+            for number, member in enumerate(self.members, start=1)
+        ]
+        seen = [without_margin(inputs, margin) for margin in self.crop_margins()]
+        found = [part(x) for part in parts for x in seen]
+        p = layers.Average()(found) if len(found) > 1 else found[0]
+        calibration = self.calibration or Calibration()
+        logarithms = keras.ops.log(keras.ops.maximum(p, SMALLEST))
+        layer = layers.Dense(p.shape[-1], "softmax", dtype="float32", name="calibration")
+        model = keras.Model(inputs, layer(logarithms), name="pneumonia")
+        shift = np.array([0, calibration.shift, calibration.shift])
+        layer.set_weights([calibration.scale * np.eye(p.shape[-1]), shift])
+        return model
+
+    @classmethod
+    def from_model(cls, model: keras.Model) -> "Ensemble":
+        """The parts of what `to_model` gave, also after it was saved and loaded.
+
+        The zooms come in rising order, as they act: in whole pixels of what they leave out.
+        """
+        members = tuple(layer for layer in model.layers if isinstance(layer, keras.Model))
+        if not members:
+            return cls((model,))
+        side = model.input_shape[1]
+        crops = [layer for layer in model.layers if isinstance(layer, layers.Cropping2D)]
+        zooms = tuple(sorted(side / (side - 2 * crop.cropping[0][0]) for crop in crops))
+        kernel, bias = model.get_layer("calibration").get_weights()
+        return cls(members, zooms, Calibration(float(kernel[0, 0]), float(bias[-1])))
+
+    def separate(self) -> "list[Ensemble]":
+        """Each member with the same zooms, not calibrated."""
+        return [Ensemble((member,), self.zooms) for member in self.members]
+
+    def crop_margins(self) -> list[int]:
+        """What each zoom leaves out along each edge, pixels."""
+        side = self.members[0].input_shape[1]
+        return [round(side * (1 - 1 / zoom) / 2) for zoom in self.zooms]
+
+
+def without_margin(x: keras.KerasTensor, margin: int) -> keras.KerasTensor:
+    """The picture without `margin` pixels along each edge, enlarged to its side; values as well."""
+    middle = layers.Cropping2D(margin, name=f"without_{margin}")(x)
+    return layers.Resizing(x.shape[1], x.shape[1])(middle) if margin else middle

@@ -1,0 +1,17 @@
+"""Where everything lies."""
+
+import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+DATA = PROJECT / "data"
+CACHE = Path(os.environ.get("CHEST_XRAY_CACHE") or DATA / "cache").absolute()
+MANIFEST = DATA / "manifest.csv"
+NOTEBOOKS = PROJECT / "notebooks"
+PARAMETERS = PROJECT / "parameters"
+RUNS = PROJECT / "runs"
+RESULTS = PROJECT / "results"
+IMAGES = PROJECT / "images"
+MODELS = PROJECT / "models"
+PRESENTATION = PROJECT / "presentation"
+README = PROJECT / "README.md"

@@ -1,0 +1,40 @@
+"""Figures: one style, one way to save them, and those that several notebooks draw."""
+
+from helpers.plotting.images import image_rows, montage, shares, weights_on_image
+from helpers.plotting.metrics import (
+    BARS,
+    comparison,
+    confusion,
+    intervals,
+    paired,
+    reliability,
+    roc,
+    seeds,
+)
+from helpers.plotting.networks import COSTS, architecture, costs, learning_curves
+from helpers.plotting.style import COLORS, DPI, NAMES, WIDTH, save, show
+
+__all__ = [
+    "BARS",
+    "COLORS",
+    "COSTS",
+    "DPI",
+    "NAMES",
+    "WIDTH",
+    "architecture",
+    "comparison",
+    "confusion",
+    "costs",
+    "image_rows",
+    "intervals",
+    "learning_curves",
+    "montage",
+    "paired",
+    "reliability",
+    "roc",
+    "save",
+    "seeds",
+    "shares",
+    "show",
+    "weights_on_image",
+]

@@ -1,0 +1,73 @@
+"""Merge a run's finished fits, selection, figures and model into the published ones."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from helpers import data, paths, predict, results
+from helpers.publishing import card
+from helpers.utils import UserError, sha256, write_atomically
+
+IMAGES = ["file", "official_split", "label", "patient"]  # what metrics take from a manifest
+
+
+def publish(run: Path) -> int:
+    """Merge every finished fit of a run, its selection, figures and model into the published ones.
+
+    Nothing is merged unless all can be. What is made from the published results is written by
+    `pages.write_pages`.
+
+    Returns:
+        The number of fits.
+
+    Raises:
+        UserError: the run has no results, is not on the real data set, a row does not belong to
+            its predictions, a final model has no selection, or a model is not the one described.
+    """
+    source = run / "results"
+    rows = results.experiments(source).to_dict("records")
+    model = run / "models"
+    _check_images(run, {row["dataset"] for row in rows})
+    for row in rows:
+        _check_stamp(run, row)
+    if (model / predict.FACTS).exists():
+        card.checked_facts(model, source)
+    if (source / results.SELECTION).exists():
+        _copy(source / results.SELECTION, paths.RESULTS)
+    disjoint = data.disjoint_files(results.manifest())
+    for row in rows:
+        table = results.predictions(**{name: row[name] for name in results.KEY}, folder=source)
+        rules = results.selected_threshold(row["experiment"])
+        measured = results.measure(row, table, disjoint, thresholds=rules)
+        results.merge(paths.RESULTS, row, table, measured)
+    for figure in sorted((run / "figures").glob("*.png")):
+        _copy(figure, paths.IMAGES)
+    if (model / predict.FACTS).exists():
+        for name in (*predict.read_facts(model / predict.FACTS).sha256, predict.FACTS):
+            _copy(model / name, paths.MODELS)
+    return len(rows)
+
+
+def _copy(path: Path, folder: Path) -> None:
+    write_atomically(folder / path.name, partial(shutil.copyfile, path))
+
+
+def _check_images(run: Path, datasets: set[str]) -> None:
+    """Raise UserError unless the run is on the images that the published manifest lists."""
+    if wrong := sorted(datasets - {"kermany"}):
+        raise UserError(f"{run} ran on {', '.join(wrong)}: only runs on kermany are published")
+    if not results.manifest(run / "results")[IMAGES].equals(results.manifest()[IMAGES]):
+        raise UserError(
+            f"{run} ran on other images than {paths.MANIFEST} lists: run it again on all of them"
+        )
+
+
+def _check_stamp(run: Path, row: dict) -> None:
+    stamp = run / "fits" / row["settings_hash"] / "predictions.sha256"
+    table = run / "results" / "predictions" / results.prediction_name(row)
+    if not stamp.exists() or not table.exists() or stamp.read_text() != sha256(table):
+        raise UserError(
+            f"the row of {row['experiment']} under {row['protocol']} (settings "
+            f"{row['settings_hash']}) does not belong to {table}: run the notebook "
+            f"{row['notebook']} again"
+        )

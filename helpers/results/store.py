@@ -1,0 +1,391 @@
+"""Writes and reads a folder of results: fits, predictions, metrics, the selection, the claims.
+
+Such a folder holds `experiments.csv` (one row a fit), `metrics.csv` (long) and
+`predictions/<experiment>/<protocol>-s<seed>[-f<fold>].csv`. A run has one of its own,
+`runs/<parameters>-<dataset>/results`, with the `manifest.csv` of its images; the published one is
+`results/`, whose manifest is `data/manifest.csv`. A fit is known by (experiment, protocol, seed,
+fold). Predictions are saved without the patients, which the manifest knows.
+"""
+
+import json
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+from threadpoolctl import threadpool_limits
+
+from helpers import data, evaluation, paths
+from helpers.utils import UserError, sha256, write_atomically
+
+if TYPE_CHECKING:  # Keras takes seconds to import, and most readers of results train nothing
+    from helpers.selection import Recipe
+    from helpers.training import Fit
+
+KEY = ["experiment", "protocol", "seed", "fold"]
+EXPERIMENT_COLUMNS = [
+    *["experiment", "notebook", "dataset", "protocol", "seed", "fold", "classes", "weights"],
+    *["image_size", "parameters", "epochs_run", "stop_reason", "train_seconds", "device"],
+    *["backend", "precision", "threads", "settings_hash", "code_version"],
+]
+METRIC_COLUMNS = [*KEY, *evaluation.COLUMNS]
+FINAL = "final"  # the experiment whose threshold is selected before test is read
+SELECTION = "selection.json"  # in a folder of results: what was chosen before test was read
+CANDIDATES = "candidates.csv"  # in a run's results: what the selection chose from
+
+
+class Evaluated(NamedTuple):
+    """A fit with its prediction table and its metrics (columns of metrics.csv)."""
+
+    fit: "Fit"
+    predictions: pd.DataFrame
+    metrics: pd.DataFrame
+
+
+class Run:
+    """One run's folder: where a notebook's fits, tables and figures go.
+
+    Its results get the manifest of the index at once, in place of another index's.
+
+    Attributes:
+        notebook: name of the notebook that writes.
+        dataset: read from the images themselves (`data.dataset`).
+        folder: `runs/<parameters>-<dataset>`.
+        results, figures, fits: the folders below it; `fits` is the cache of finished fits.
+    """
+
+    def __init__(self, notebook: str, parameters: str, table: pd.DataFrame, resamples: int = 2000):
+        self.notebook, self.resamples = notebook, resamples
+        self.dataset = data.dataset(table)
+        self.folder = paths.RUNS / f"{parameters}-{self.dataset}"
+        self.results, self.figures = self.folder / "results", self.folder / "figures"
+        self.fits = self.folder / "fits"
+        self._disjoint = data.disjoint_files(table)
+        text, target = data.manifest(table).to_csv(index=False), self.results / "manifest.csv"
+        if not target.exists() or target.read_text() != text:
+            write_atomically(target, lambda path: path.write_text(text))
+
+    def evaluate(
+        self,
+        fit: "Fit",
+        inputs: np.ndarray,
+        table: pd.DataFrame,
+        experiment: str,
+        protocol: str,
+        fold: int | None = None,
+    ) -> Evaluated:
+        """Predict the validation and test images and save the fit with it; see `save`.
+
+        Args:
+            fit: from `training`.
+            inputs: images or features, row by row with `table`.
+            table: the index with the split of the protocol.
+            experiment: name of the experiment.
+            protocol: name of the protocol in `data.PROTOCOLS`.
+            fold: of a cross-validation.
+        """
+        predicted = evaluation.predict(fit, inputs, table)
+        return Evaluated(fit, predicted, self.save(fit, predicted, experiment, protocol, fold))
+
+    def save(
+        self,
+        fit: "Fit",
+        predictions: pd.DataFrame,
+        experiment: str,
+        protocol: str,
+        fold: int | None = None,
+    ) -> pd.DataFrame:
+        """Write the fit's row, predictions and metrics into the run's results.
+
+        Returns:
+            The metrics of this fit (columns of metrics.csv).
+
+        Raises:
+            UserError: the protocol is unknown, or the final model is saved before
+                `selection.json` says how it was chosen.
+        """
+        row = {
+            "experiment": experiment,
+            "notebook": self.notebook,
+            "dataset": self.dataset,
+            "protocol": protocol,
+            "fold": "" if fold is None else fold,
+            "code_version": code_version(),
+            **fit.record,
+        }
+        rules = selected_threshold(experiment, self.results)
+        measured = measure(row, predictions, self._disjoint, self.resamples, rules)
+        merge(self.results, row, predictions, measured)
+        if fit.folder:
+            stamp = sha256(self.results / "predictions" / prediction_name(row))
+            target = fit.folder / "predictions.sha256"
+            write_atomically(target, lambda path: path.write_text(stamp))
+        return measured
+
+    def metrics(self) -> pd.DataFrame:
+        """Metrics of this run, and the published ones of the same data set for what it lacks."""
+        tables = [metrics(self.results)]
+        if story().dataset == self.dataset:
+            published = metrics()
+            tables.append(published[~published.experiment.isin(tables[0].experiment)])
+        return pd.concat(tables, ignore_index=True)
+
+    def predictions(
+        self, experiment: str, protocol: str = "official", seed: int = 0, fold: int | str = ""
+    ) -> pd.DataFrame:
+        """Prediction table of one fit of this run, else of the published fit."""
+        try:
+            return predictions(experiment, protocol, seed, fold, self.results)
+        except UserError:
+            return predictions(experiment, protocol, seed, fold)
+
+
+@dataclass(frozen=True)
+class Story:
+    """Where the final notebook reads tables and figures: a run's, or the published ones."""
+
+    results: Path
+    figures: Path
+    dataset: str
+
+
+def story(run: str = "") -> Story:
+    """The results of a run (its folder), or the published ones; without any, dataset is empty."""
+    folder = paths.PROJECT / run
+    place = (folder / "results", folder / "figures") if run else (paths.RESULTS, paths.IMAGES)
+    there = (place[0] / "experiments.csv").exists()
+    names = experiments(place[0]).dataset.unique() if there else []
+    return Story(*place, dataset=", ".join(names))
+
+
+def measure(
+    row: dict,
+    predictions: pd.DataFrame,
+    disjoint: set[str],
+    resamples: int = 2000,
+    thresholds: dict[str, float] | None = None,
+) -> pd.DataFrame:
+    """The metrics of one fit, with the columns of metrics.csv.
+
+    Args:
+        row: gives the fit's key.
+        predictions: its prediction table, with the patients.
+        disjoint: the official test images whose patient is not in train, which counts only for
+            protocols that test on the official test images.
+        resamples: of the bootstrap behind the intervals.
+        thresholds: further threshold rules, such as those of `selected_threshold`.
+
+    Raises:
+        UserError: the protocol is unknown.
+    """
+    protocol = data.PROTOCOLS.get(row["protocol"])
+    if protocol is None:
+        known = ", ".join(data.PROTOCOLS)
+        raise UserError(f"unknown protocol {row['protocol']!r}. Known protocols: {known}")
+    disjoint = disjoint if protocol.official_test else set()
+    measured = evaluation.metrics(predictions, disjoint, resamples=resamples, thresholds=thresholds)
+    return measured.assign(**{name: row[name] for name in KEY})[METRIC_COLUMNS]
+
+
+def remeasure(folder: Path | None = None, resamples: int = 2000) -> pd.DataFrame:
+    """Write metrics.csv again from the predictions of every fit in experiments.csv; returns it.
+
+    Args:
+        folder: of results; None for the published ones.
+        resamples: of the bootstrap behind the intervals.
+
+    Raises:
+        UserError: the folder has no results, or a fit has no predictions.
+    """
+    folder = folder or paths.RESULTS
+    disjoint = data.disjoint_files(manifest(folder))
+
+    def again(row: dict) -> pd.DataFrame:
+        table = predictions(**{name: row[name] for name in KEY}, folder=folder)
+        rules = selected_threshold(row["experiment"], folder)
+        return measure(row, table, disjoint, resamples, rules)
+
+    rows = experiments(folder).to_dict("records")
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:  # one thread a fit
+        measured = pd.concat(pool.map(again, rows))
+    with FileLock(folder / ".lock"):
+        _write_by_key(folder / "metrics.csv", measured)
+    return metrics(folder)
+
+
+def manifest(folder: Path | None = None) -> pd.DataFrame:
+    """The images behind a folder of results: its own manifest.csv, else `data/manifest.csv`.
+
+    Columns as `data.manifest` has them.
+    """
+    own = (folder or paths.RESULTS) / "manifest.csv"
+    path = own if own.exists() else paths.MANIFEST
+    return pd.read_csv(path, dtype={"file": str, "patient": str}, keep_default_na=False)
+
+
+def selection(folder: Path | None = None) -> dict:
+    """What was chosen before test was read: the content of `selection.json`, or nothing."""
+    path = (folder or paths.RESULTS) / SELECTION
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write_selection(folder: Path, **facts) -> dict:
+    """Write the choice to `selection.json` in a folder of results; returns it."""
+    text = json.dumps(facts, indent=1)
+    write_atomically(folder / SELECTION, lambda path: path.write_text(text + "\n"))
+    return facts
+
+
+def selected_threshold(experiment: str, folder: Path | None = None) -> dict[str, float]:
+    """The rule `selected` of the final model, as `selection.json` has it; none for others.
+
+    Raises:
+        UserError: it is the final model, and nothing was selected yet.
+    """
+    if experiment != FINAL:
+        return {}
+    folder = folder or paths.RESULTS
+    chosen = selection(folder)
+    if "threshold" not in chosen:
+        raise UserError(
+            f"no threshold for {experiment} in {folder / SELECTION}: run the notebook that "
+            "selects first, since the choice is written down before test is read"
+        )
+    return {"selected": float(chosen["threshold"])}
+
+
+def save_candidates(folder: Path, scored: pd.DataFrame, recipe: "Recipe") -> None:
+    """Leave the robustness scores of all candidates in a run's results.
+
+    Args:
+        folder: of the run's results.
+        scored: one row a candidate and seed, with the changes that it makes and its scores.
+        recipe: what all start from; its image size and epochs are written down with them.
+    """
+    table = scored.assign(side=recipe.side, epochs=recipe.training.epochs)
+    write_atomically(folder / CANDIDATES, partial(table.to_csv, index=False))
+
+
+def candidates(folder: Path) -> pd.DataFrame:
+    """What `save_candidates` left. Raises UserError when there is nothing."""
+    if not (folder / CANDIDATES).exists():
+        raise UserError(f"no {CANDIDATES} in {folder}: run the notebook 12_robustness first")
+    return pd.read_csv(folder / CANDIDATES, keep_default_na=False)
+
+
+def claims() -> pd.DataFrame:
+    """What earlier projects report, typed into `results/claims.csv`: one row a system.
+
+    Columns system, claim (in words), value (percent, NaN where no figure is given), n (test images
+    that it was claimed on), the experiment, protocol and metric that follow it, and why.
+    """
+    return pd.read_csv(paths.RESULTS / "claims.csv")
+
+
+def merge(folder: Path, row: dict, predictions: pd.DataFrame, measured: pd.DataFrame) -> None:
+    """Put one fit into a folder of results, in place of an earlier one with the same key."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # notebooks may run side by side
+        target = folder / "predictions" / prediction_name(row)
+        table = predictions.drop(columns="patient", errors="ignore")
+        write_atomically(target, partial(table.to_csv, index=False))
+        _replace(folder / "metrics.csv", measured[METRIC_COLUMNS])
+        _replace(folder / "experiments.csv", pd.DataFrame([row])[EXPERIMENT_COLUMNS])
+
+
+def _replace(path: Path, new: pd.DataFrame) -> None:
+    """Write `new` over the rows of the table at `path` that have the same key."""
+    new = new.astype({"fold": str})
+    if path.exists():
+        old = _read(path)
+        same = old.set_index(KEY).index.isin(new.set_index(KEY).index)
+        new = pd.concat([old[~same], new])
+    _write_by_key(path, new)
+
+
+def _write_by_key(path: Path, table: pd.DataFrame) -> None:
+    table = table.astype({"fold": str}).sort_values(KEY, kind="stable")
+    write_atomically(path, partial(table.to_csv, index=False))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    texts = ["fold", "threshold_rule", "settings_hash", "code_version"]
+    empty = {name: [""] for name in ("threshold", "value", "low", "high")}
+    return pd.read_csv(
+        path, dtype={name: str for name in texts}, keep_default_na=False, na_values=empty
+    )
+
+
+def experiments(folder: Path | None = None) -> pd.DataFrame:
+    """One row a fit. Raises UserError when the folder has no results."""
+    return _table(folder, "experiments.csv")
+
+
+def metrics(folder: Path | None = None) -> pd.DataFrame:
+    """The long table of metrics. Raises UserError when the folder has no results."""
+    return _table(folder, "metrics.csv")
+
+
+def _table(folder: Path | None, name: str) -> pd.DataFrame:
+    path = (folder or paths.RESULTS) / name
+    if not path.exists():
+        raise UserError(
+            f"no {name} in {path.parent}: run the notebooks that train first (`make run`)"
+        )
+    return _read(path)
+
+
+def predictions(
+    experiment: str,
+    protocol: str = "official",
+    seed: int = 0,
+    fold: int | str = "",
+    folder: Path | None = None,
+) -> pd.DataFrame:
+    """The prediction table of one fit, with the patients as the manifest has them.
+
+    Returns:
+        Columns file, patient, split, label, and p_pneumonia or p_normal, p_bacteria, p_virus.
+
+    Raises:
+        UserError: it is not there, or the manifest lacks one of its images.
+    """
+    folder = folder or paths.RESULTS
+    row = {"experiment": experiment, "protocol": protocol, "seed": seed, "fold": fold}
+    path = folder / "predictions" / prediction_name(row)
+    if not path.exists():
+        raise UserError(f"no predictions of {experiment} under {protocol} in {folder}")
+    table = pd.read_csv(path, dtype={"file": str})
+    patients = manifest(folder).set_index("file").patient
+    unknown = table.file[~table.file.isin(patients.index)]
+    if len(unknown):
+        raise UserError(
+            f"{path}: the manifest lacks {len(unknown)} of its images, such as {unknown.iloc[0]}; "
+            "run the notebook that predicted them again"
+        )
+    table.insert(1, "patient", table.file.map(patients))
+    return table
+
+
+def prediction_name(row: dict) -> str:
+    """Path of a fit's predictions below `predictions/`."""
+    fold = "" if row["fold"] == "" else f"-f{row['fold']}"
+    return f"{row['experiment']}/{row['protocol']}-s{row['seed']}{fold}.csv"
+
+
+@cache
+def code_version() -> str:
+    """Short commit of the code, with `+` when files differ from it; `unknown` without git."""
+    try:
+        git = partial(subprocess.run, cwd=paths.PROJECT, capture_output=True, text=True, check=True)
+        commit = git(["git", "rev-parse", "--short=10", "HEAD"]).stdout.strip()
+        changed = git(["git", "status", "--porcelain", "helpers", "notebooks"]).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit + ("+" if changed else "")

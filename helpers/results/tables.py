@@ -1,0 +1,267 @@
+"""The tables that readers see, from metrics.csv: comparisons, costs, literature, replication."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import paths
+from helpers.data import LABELS
+from helpers.results.store import FINAL, KEY, claims, experiments, metrics
+from helpers.utils import UserError
+
+HEADLINE = ["auc", "accuracy", "recall", "specificity"]  # never one without the others
+RECALLS = [f"recall_{label}" for label in LABELS]
+OWN_ROWS = [("official", "selected"), ("official", "0.5"), ("cross_validated", "selected")]
+
+
+def binary_rows(
+    measured: pd.DataFrame, split: str = "test", rule: str = "0.5", disjoint: bool = False
+) -> pd.DataFrame:
+    """The rows of metrics on normal against pneumonia, three classes collapsed.
+
+    Args:
+        measured: a long table of metrics.
+        split: val or test.
+        rule: the threshold rule of rates; metrics without a threshold are there as well.
+        disjoint: only the official test images whose patient is not in train, not all images.
+    """
+    subset = np.where(_of_three_classes(measured), "binary", "all")
+    if disjoint:
+        subset = np.where(subset == "binary", "binary_disjoint", "disjoint")
+    return measured[
+        (measured.split == split)
+        & (measured.subset == subset)
+        & measured.threshold_rule.isin([rule, ""])
+    ]
+
+
+def _of_three_classes(measured: pd.DataFrame) -> np.ndarray:
+    """Which rows belong to a three-class fit: only these are collapsed as well."""
+    three = measured[measured.subset == "binary"].set_index(KEY).index
+    return measured.set_index(KEY).index.isin(three)
+
+
+def metric(
+    measured: pd.DataFrame, metric: str, split: str = "test", subset: str = "all", **key
+) -> pd.Series:
+    """The one row of a metric: value, low, high, n and so on.
+
+    `key` narrows it by further columns, such as experiment, protocol, seed or threshold_rule;
+    without a rule, rates at the threshold 0.5 are meant. The subset of a three-class fit as normal
+    against pneumonia is `binary`.
+
+    Raises:
+        UserError: no row fits, or several do.
+    """
+    key |= {"metric": metric, "split": split, "subset": subset}
+    if "threshold_rule" not in key:
+        measured = measured[measured.threshold_rule.isin(["", "0.5"])]
+    rows = measured[np.logical_and.reduce([measured[name] == key[name] for name in key])]
+    if len(rows) != 1:
+        raise UserError(f"{len(rows)} rows of metrics fit {key}; one is wanted")
+    return rows.iloc[0]
+
+
+def format_interval(row, digits: int = 1, unit: str = " %") -> str:
+    """A row of metrics (value, low, high in 0-1) as text: `98.3 % (97.4-99.0)`.
+
+    Args:
+        row: with these three as attributes, such as a row that `metric` found.
+        digits: behind the point.
+        unit: behind the value; empty in a table of percentages.
+    """
+    value, low, high = (f"{100 * number:.{digits}f}" for number in (row.value, row.low, row.high))
+    return f"{value}{unit} ({low}-{high})"
+
+
+def in_words(measured: pd.DataFrame, **key) -> str:
+    """The figures that belong together as a sentence: AUC on validation and test, rates on test.
+
+    `key` narrows `measured` to one fit, as in `metric`, which says what is raised.
+    """
+    rows = metric(measured, "auc", "val", **key), *(metric(measured, x, **key) for x in HEADLINE)
+    val, auc, accuracy, recall, specificity = map(format_interval, rows)
+    return (
+        f"AUC {val} on validation, {auc} on test; "
+        f"accuracy {accuracy}, recall {recall}, specificity {specificity}."
+    )
+
+
+def headline(
+    measured: pd.DataFrame, split: str = "test", rule: str = "0.5", disjoint: bool = False
+) -> pd.DataFrame:
+    """The four figures that belong together, one row an experiment, protocol and metric.
+
+    One fit keeps its value and 95 % interval. Several (seeds, folds) give the mean of their values,
+    and low and high are one standard deviation of them away from it. Arguments as `binary_rows`.
+
+    Returns:
+        Columns experiment, protocol, metric, value, low, high, fits; best AUC first.
+    """
+    rows = binary_rows(measured, split, rule, disjoint)
+    rows = rows[rows.metric.isin(HEADLINE)]
+    keys = ["experiment", "protocol", "metric"]
+    pooled = {key: _pooled(group) for key, group in rows.groupby(keys)}
+    table = pd.DataFrame(pooled.values(), index=pd.MultiIndex.from_tuples(pooled, names=keys))
+    auc = table.xs("auc", level="metric").value
+    best_first = table.index.droplevel("metric").map(-auc)
+    return table.iloc[np.argsort(best_first, kind="stable")].astype({"fits": int}).reset_index()
+
+
+def comparison(
+    measured: pd.DataFrame, split: str = "test", rule: str = "0.5", disjoint: bool = False
+) -> pd.DataFrame:
+    """A reader's table of `headline`: percent, with intervals or the spread over several fits."""
+    return _reader_table(headline(measured, split, rule, disjoint), HEADLINE)
+
+
+def validation_and_test(measured: pd.DataFrame, rule: str = "0.5") -> pd.DataFrame:
+    """`comparison` on validation and on test, one below the other; the split comes first."""
+    both = {split: comparison(measured, split, rule) for split in ("val", "test")}
+    return pd.concat(both, names=["split"])
+
+
+def three_class_comparison(measured: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+    """A reader's table of three-class fits in the given order: percent with 95 % intervals.
+
+    Accuracy by argmax, macro AUC, and the recall of each class.
+
+    Raises:
+        UserError: there is no such fit, or an experiment has several under one protocol.
+    """
+    columns = ["accuracy", "auc", *RECALLS]
+    rows = _three_class_rows(measured, split)
+    rows = rows[rows.metric.isin(columns)].assign(fits=1)
+    if rows.empty or rows.duplicated(["experiment", "protocol", "metric"]).any():
+        raise UserError(f"{len(rows)} rows of metrics: want three-class fits, one a protocol")
+    return _reader_table(rows, columns)
+
+
+def _three_class_rows(measured: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+    rows = measured[_of_three_classes(measured)]
+    return rows[(rows.split == split) & (rows.subset == "all")]
+
+
+def official_metrics(folder: Path | None = None) -> pd.DataFrame:
+    """The metrics under `official` of all that stands for itself.
+
+    Left out are the recipe changes of the ablation, and what was adapted to the unlabelled test
+    images.
+    """
+    measured = metrics(folder)
+    aside = measured.experiment.str.startswith(("ablation_", "transductive_"))
+    return measured[(measured.protocol == "official") & ~aside]
+
+
+def best_per_notebook(folder: Path | None = None) -> pd.DataFrame:
+    """The rows of `official_metrics` for a short look: each notebook's experiment of the best AUC.
+
+    Beside them stands the answer that never looks at an image.
+    """
+    measured = official_metrics(folder)
+    notebooks = experiments(folder).drop_duplicates("experiment").set_index("experiment").notebook
+    best = headline(measured).drop_duplicates("experiment").experiment
+    best = best[~best.map(notebooks).duplicated()]
+    return measured[measured.experiment.isin([*best, "most_frequent"])]
+
+
+def costs(folder: Path | None = None) -> pd.DataFrame:
+    """What each network costs, with its AUC on the official test images: one row an experiment.
+
+    Columns auc, parameters, mflops, images_per_second (measured in one go by `benchmarks/costs.py`,
+    in `results/costs.csv`) and train_seconds (the mean over seeds; without the features that frozen
+    layers give). Empty where nothing was measured.
+    """
+    columns = ["auc", "parameters", "mflops", "images_per_second", "train_seconds"]
+    path = paths.RESULTS / "costs.csv"
+    if not path.exists():
+        return pd.DataFrame(columns=columns)
+    rows = headline(official_metrics(folder)).query("metric == 'auc'").set_index("experiment")
+    fits = experiments(folder).query("protocol == 'official'")
+    seconds = fits.groupby("experiment").train_seconds.mean()
+    measured = pd.read_csv(path, index_col="experiment")
+    return measured.assign(auc=rows.value, train_seconds=seconds)[columns].dropna()
+
+
+def literature_table(folder: Path | None = None) -> pd.DataFrame:
+    """Our best model above what others publish on these images, in percent, with the protocols.
+
+    Ours is `final`, else the highest AUC so far, named as such. The others are typed into
+    `results/published_elsewhere.csv`, in their order.
+    """
+    others = pd.read_csv(paths.RESULTS / "published_elsewhere.csv", dtype=str).fillna("-")
+    others = others.set_index("work")
+    others = others.rename(columns={"auc": "AUC", "three_class_accuracy": "three classes"})
+    table = pd.concat([_own_literature(folder), others]).fillna("-")
+    return table[["protocol", "AUC", "accuracy", "recall", "specificity", "three classes", "note"]]
+
+
+def _own_literature(folder: Path | None) -> pd.DataFrame:
+    """The rows of `literature_table` that were measured here."""
+    measured = metrics(folder)
+    best, note = FINAL, "-"
+    if best not in set(measured.experiment):
+        best = headline(official_metrics(folder)).experiment[0]
+        note = "our highest AUC, not the final model"
+    own = measured[measured.experiment == best]
+    rows = [
+        comparison(own[own.protocol == protocol], rule=rule).rename(
+            index={best: f"**ours, `{best}`, threshold {rule}**"}
+        )
+        for protocol, rule in OWN_ROWS
+        if ((own.protocol == protocol) & (own.threshold_rule == rule)).any()
+    ]
+    table = pd.concat(rows).reset_index("protocol").assign(note=note)
+    three = _three_class_rows(own).query("metric == 'accuracy'").groupby("protocol")
+    cells = {protocol: _cell(_pooled(group)) for protocol, group in three}
+    return table.assign(**{"three classes": table.protocol.map(cells)}).rename_axis("work")
+
+
+def replication(folder: Path | None = None) -> pd.DataFrame:
+    """What earlier projects claim, beside the same recipe here: one row a system that was run.
+
+    A cell gives the metric on test in percent with its interval, or the spread over seeds; `-`
+    where the experiment was not run under that protocol.
+    """
+    claimed, measured = claims(), metrics(folder)
+    rows = measured[(measured.split == "test") & (measured.subset == "all")]
+    rows = rows[rows.threshold_rule.isin(["0.5", ""])]
+    keys, ours = ["experiment", "protocol", "metric"], ["as its authors do", "official"]
+    cells = {key: _cell(_pooled(group)) for key, group in rows.groupby(keys)}
+    for name, asked in zip(ours, (claimed, claimed.assign(protocol="official")), strict=True):
+        claimed[name] = [cells.get(key, "-") for key in asked[keys].itertuples(index=False)]
+    claimed = claimed[(claimed[ours] != "-").any(axis=1)]
+    return claimed.set_index("system")[["claim", "protocol", *ours, "why"]]
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table of texts, its index first, as Markdown."""
+    lines = [f"| {table.index.name} | " + " | ".join(table.columns) + " |"]
+    lines.append("|---|" + "---|" * len(table.columns))
+    lines += [f"| {' | '.join(cells)} |" for cells in table.itertuples()]
+    return "\n".join(lines)
+
+
+def _pooled(fits: pd.DataFrame) -> pd.Series:
+    """Rows of one metric as one: the fit's own, or the mean and spread of several."""
+    value, spread = fits.value.mean(), fits.value.std()
+    one = fits.iloc[0]
+    low, high = (one.low, one.high) if len(fits) == 1 else (value - spread, value + spread)
+    return pd.Series({"value": value, "low": low, "high": high, "fits": len(fits)})
+
+
+def _cell(row) -> str:
+    if row.fits > 1:
+        spread = row.high - row.value
+        return f"{100 * row.value:.1f} ± {100 * spread:.1f} ({row.fits:.0f} fits)"
+    return format_interval(row, unit="")
+
+
+def _reader_table(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """One row an experiment and protocol, in the order of `rows`; one cell a metric."""
+    group = ["experiment", "protocol"]
+    cells = rows.assign(cell=[_cell(row) for row in rows.itertuples()])
+    wide = cells.pivot(index=group, columns="metric", values="cell")
+    wide = wide.loc[rows.set_index(group).index.unique(), columns]
+    return wide.rename_axis(columns=None).rename(columns={"auc": "AUC"})

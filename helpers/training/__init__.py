@@ -1,0 +1,8 @@
+"""Training: a network or an estimator is fitted once, and remembered."""
+
+from helpers.training.backend import device, set_up
+from helpers.training.config import TrainingConfig
+from helpers.training.curves import epochs_table
+from helpers.training.fit import Fit, fit, fit_estimator
+
+__all__ = ["Fit", "TrainingConfig", "device", "epochs_table", "fit", "fit_estimator", "set_up"]

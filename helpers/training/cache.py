@@ -1,0 +1,82 @@
+"""Finished fits on disk, under a key of everything that decides what a fit is."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from helpers.data import augmentation, reading, transforms
+from helpers.models import keras
+from helpers.training import backend
+from helpers.utils import write_atomically
+
+MODULES = (reading, transforms, augmentation)  # whose VERSION decides, beside that of `fit`
+RECORD = "record.json"
+
+
+def digest(*parts) -> str:
+    """SHA-256, in hex, of arrays and of values with a faithful repr."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
+    return total.hexdigest()
+
+
+def data_digest(table: pd.DataFrame, inputs: np.ndarray) -> str:
+    """Of files, split, labels and what is made of them."""
+    return digest(list(table.digest), list(table.split), list(table.label), np.asarray(inputs))
+
+
+def settings_hash(description: Mapping, version: int) -> str:
+    """The key of a fit, 16 hex digits: its description, the machine, and the code's versions.
+
+    The code counts by the numbers called `VERSION`, not by its text: a comment costs nothing.
+
+    Args:
+        description: what JSON can hold, or what has a faithful text.
+        version: of the module that trains.
+    """
+    content = {
+        **description,
+        **backend.facts(),
+        "versions": [version, *(module.VERSION for module in MODULES), *backend.versions()],
+    }
+    written = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(written.encode()).hexdigest()[:16]
+
+
+def read(folder: Path, model: keras.Model | None) -> tuple | None:
+    """What `write` left: model, record and history; None where there is nothing complete.
+
+    Args:
+        folder: of the fit.
+        model: built as the finished one was, to take its weights; None for an estimator.
+    """
+    if not (folder / RECORD).exists():
+        return None
+    if model is None:
+        model = joblib.load(folder / "estimator.joblib")
+    else:
+        model.load_weights(folder / "model.weights.h5")
+    history = pd.DataFrame()
+    if (folder / "history.csv").exists():
+        history = pd.read_csv(folder / "history.csv")
+    return model, json.loads((folder / RECORD).read_text()), history
+
+
+def write(folder: Path, model, record: dict, history: pd.DataFrame) -> None:
+    """Keep a finished fit; the record comes last and says that the rest is complete."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if isinstance(model, keras.Model):
+        write_atomically(folder / "model.weights.h5", model.save_weights)
+        write_atomically(folder / "history.csv", partial(history.to_csv, index=False))
+    else:
+        write_atomically(folder / "estimator.joblib", partial(joblib.dump, model))
+    text = json.dumps(record, indent=1)
+    write_atomically(folder / RECORD, lambda path: path.write_text(text))

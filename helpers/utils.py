@@ -1,0 +1,63 @@
+"""What any module may need: errors that a user can act on, safe writing, digests, quiet logs."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+class UserError(Exception):
+    """Something the user can mend: the message says what, where and what to do."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with a temporary path beside `path` and rename, so no half-written file stays.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{os.getpid()}-{path.name}")  # keeps the suffix, which savers look at
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(aside)
+        os.replace(aside, path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}. "
+            "Free some disk space or make the folder writable, then run again"
+        ) from error
+    finally:
+        with suppress(OSError):  # such as a parent that is no folder: already reported
+            aside.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def short_digest(*parts) -> str:
+    """16 hex digits that stand for values with a faithful repr: texts, numbers, tuples of them."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def native_messages_hidden() -> Iterator[None]:
+    """Hide what compiled libraries write to the standard error stream, past Python.
+
+    TensorFlow logs its start before its own log level counts. Python's exceptions still come.
+    """
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
