@@ -1,34 +1,49 @@
 """What all tests share: a small folder of phantoms in place of whatever this machine holds."""
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import data, results, synthetic, training
+from helpers import data, paths
+from tests import builders
 
 REAL = os.environ.get("CHEST_XRAY_DIR")  # before phantoms take its place
-THREADS = 2  # the same for all tests of a process: TensorFlow cannot change it later
 
 
 @pytest.fixture(scope="session", autouse=True)
 def isolated(tmp_path_factory):
-    """Phantoms are the data, caches are empty, the backend runs with a known number of threads."""
+    """Phantoms (synthetic radiographs) are the data, caches are empty."""
     with pytest.MonkeyPatch.context() as patch:
-        folder = synthetic.make(tmp_path_factory.mktemp("data") / "chest_xray", patients=80)
+        folder = data.synthetic.make(tmp_path_factory.mktemp("data") / "chest_xray", patients=80)
         patch.setenv("CHEST_XRAY_DIR", str(folder))
-        cache = tmp_path_factory.mktemp("cache")
-        for module in (data.files, data.images):
-            patch.setattr(module, "CACHE", cache)
-        training.prepare(seed=0, threads=THREADS)
+        patch.setattr(paths, "CACHE", tmp_path_factory.mktemp("cache"))
         yield folder
 
 
 @pytest.fixture(scope="session")
+def backend():
+    """Keras runs with a known seed and number of threads; for a test that loads it by itself."""
+    from helpers import training
+
+    training.set_up(seed=0, threads=builders.THREADS)
+    gc.freeze()  # what imports left is no garbage: each fit starts with a search for some
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _backend_where_keras_is_imported(request):
+    """Tests that import nothing of Keras do not wait for it."""
+    if "keras" in sys.modules:
+        request.getfixturevalue("backend")
+
+
+@pytest.fixture(scope="session")
 def phantoms(isolated) -> Path:
-    """Folder of some 150 phantom radiographs; not to be written to."""
+    """Folder of some 150 synthetic radiographs; not to be written to."""
     return isolated
 
 
@@ -46,7 +61,7 @@ def index(_index) -> pd.DataFrame:
 @pytest.fixture
 def run_folder(tmp_path, monkeypatch) -> Path:
     """The folder of all runs, empty."""
-    monkeypatch.setattr(results, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     return tmp_path / "runs"
 
 
@@ -61,17 +76,10 @@ def real_folder() -> Path:
 @pytest.fixture(scope="session")
 def images() -> np.ndarray:
     """24 images of noise, 32 pixels wide: for what needs no picture."""
-    return np.random.default_rng(0).integers(0, 256, (24, 32, 32, 1), dtype=np.uint8)
+    return builders.noise()
 
 
 @pytest.fixture(scope="session")
 def table() -> pd.DataFrame:
-    """An index with a split column for `images`."""
-    return pd.DataFrame(
-        {
-            "file": [f"person{number}_virus_1.jpeg" for number in range(24)],
-            "label": ["normal", "bacteria", "virus"] * 8,
-            "split": ["train"] * 12 + ["val"] * 6 + ["test"] * 6,
-            "digest": [str(number) for number in range(24)],
-        }
-    )
+    """An index with a split column for `images`: 12 train, 6 val, 6 test."""
+    return builders.index_table()

@@ -5,17 +5,22 @@ import os
 import re
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 
 from helpers import results
-from helpers.settings import PARAMETERS, PROJECT
+from helpers.parameters import PARAMETERS
+from helpers.paths import PROJECT
 
 FOLDER = PROJECT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SERIES = [path.stem for path in NOTEBOOKS if path.stem[0].isdigit()]
+CHAIN = [*SERIES, "final_notebook", "template"]  # as they are read
 RUN = PROJECT / "runs" / "smoke-synthetic"
 
 
@@ -27,7 +32,7 @@ def code_cells(path: Path) -> list:
     return [cell for cell in read(path).cells if cell.cell_type == "code"]
 
 
-def run(*command: str, **variables: str) -> subprocess.CompletedProcess:
+def execute(*command: str, **variables: str) -> subprocess.CompletedProcess:
     bin_folder = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{bin_folder}:{os.environ['PATH']}"} | variables
     return subprocess.run(
@@ -47,7 +52,15 @@ def test_parameters_are_literals_and_checked_at_once(path):
         assert isinstance(statement, ast.Assign)
         assert statement.targets[0].id.isupper()
         ast.literal_eval(statement.value)
-    assert "settings.check(globals()" in cells[1].source
+    assert "parameters.check(globals()" in cells[1].source
+
+
+@each_notebook
+def test_each_parameter_says_what_it_means(path):
+    inferred = papermill.inspect_notebook(str(path))
+    told = {name: found["help"] for name, found in inferred.items()}
+    assert told == {name: PARAMETERS[name].meaning for name in told}
+    assert len(told) == len(ast.parse(code_cells(path)[0].source).body)
 
 
 @each_notebook
@@ -68,11 +81,24 @@ def test_links_lead_somewhere(path):
         assert link.startswith("http") or (FOLDER / link).exists(), link
 
 
+def test_the_links_lead_from_each_notebook_to_the_next():
+    for before, name, after in zip([None, *CHAIN], CHAIN, [*CHAIN[1:], None], strict=False):
+        cells = [cell.source for cell in read(FOLDER / f"{name}.ipynb").cells]
+        header = cells[0].split("**Question.**")[0]
+        if before and name != "final_notebook":
+            assert f"({before}.ipynb)" in header, (name, before)
+        if after:
+            assert f"({after}.ipynb)" in header, (name, after)
+            following = re.search(r"\*\*Next\.\*\*.*?\((\w+)\.ipynb\)", cells[-1], re.DOTALL)
+            assert following[1] == after, (name, following[1])
+
+
 @each_notebook
 def test_cells_are_short_and_reach_for_nothing_outside(path):
     sources = [cell.source for cell in code_cells(path)]
-    long = [source for source in sources if len(source.splitlines()) > 15]
+    long = [source for source in sources if len(source.splitlines()) > 12]
     assert len(long) <= 0.2 * len(sources)
+    assert max(len(source.splitlines()) for source in sources) <= 20
     for word in ("sys.path", "chdir", "!pip", "%pip", "tensorflow"):
         assert not any(word in source for source in sources), word
 
@@ -93,7 +119,7 @@ def series(phantoms):
     """The whole series through Snakemake and papermill, executed anew."""
     for done in (RUN / "done").glob("*"):
         done.unlink()
-    finished = run(
+    finished = execute(
         *("snakemake", "--cores", "2", "--nolock", "--rerun-incomplete"),
         *("--config", "parameters=smoke"),
         CHEST_XRAY_DIR=str(phantoms),
@@ -102,6 +128,7 @@ def series(phantoms):
     return finished
 
 
+@pytest.mark.notebooks
 def test_the_series_runs_and_says_that_it_is_synthetic(series):
     assert "SYNTHETIC radiographs" in series.stderr
     assert {path.name for path in (RUN / "done").iterdir()} == {*SERIES, "final_notebook"}
@@ -109,6 +136,7 @@ def test_the_series_runs_and_says_that_it_is_synthetic(series):
     assert set(results.experiments(RUN / "results").dataset) == {"synthetic"}
 
 
+@pytest.mark.notebooks
 def test_what_ran_is_what_is_stored(series):
     for name in (*SERIES, "final_notebook"):
         ran = [cell for cell in code_cells(RUN / "notebooks" / f"{name}.ipynb")]
@@ -121,29 +149,57 @@ def test_what_ran_is_what_is_stored(series):
         assert not warnings, (name, warnings)
 
 
-def test_a_second_run_has_nothing_to_do(series, phantoms):
-    again = run(
+def dry_run(phantoms) -> str:
+    planned = execute(
         *("snakemake", "--cores", "1", "--nolock", "--dry-run", "--config", "parameters=smoke"),
         CHEST_XRAY_DIR=str(phantoms),
     )
-    assert "Nothing to be done" in again.stdout + again.stderr
+    return planned.stdout + planned.stderr
 
 
-def papermill(name: str, tmp_path: Path, phantoms: Path, **parameters):
+@pytest.mark.notebooks
+def test_a_second_run_has_nothing_to_do(series, phantoms):
+    assert "Nothing to be done" in dry_run(phantoms)
+
+
+@contextmanager
+def touched(path: Path):
+    """The file looks changed a moment from now, and as it was afterwards."""
+    before = path.stat()
+    try:
+        os.utime(path, (before.st_atime, time.time() + 5))
+        yield
+    finally:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.notebooks
+def test_a_change_runs_again_what_uses_it_and_nothing_else(series, phantoms):
+    with touched(PROJECT / "helpers" / "publishing" / "slides.py"):
+        assert "Nothing to be done" in dry_run(phantoms)
+    with touched(PROJECT / "helpers" / "explain.py"):
+        planned = dry_run(phantoms)
+    assert "14_explanation" in planned
+    assert "13_final_model.ipynb" not in planned
+
+
+def run_papermill(name: str, tmp_path: Path, phantoms: Path, **parameters):
     options = [word for key, value in parameters.items() for word in ("-p", key, str(value))]
-    return run(
+    return execute(
         *("papermill", f"notebooks/{name}.ipynb", str(tmp_path / "out.ipynb"), *options),
         CHEST_XRAY_DIR=str(phantoms),
     )
 
 
+@pytest.mark.notebooks
 def test_the_template_runs_alone_and_joins_the_comparison(tmp_path, phantoms):
-    done = papermill("template", tmp_path, phantoms, EPOCHS=2, IMAGE_SIZE=32, RESAMPLES=50)
+    done = run_papermill("template", tmp_path, phantoms, EPOCHS=2, IMAGE_SIZE=32, RESAMPLES=50)
     assert done.returncode == 0, done.stderr[-3000:]
     measured = results.metrics(PROJECT / "runs" / "lab-synthetic" / "results")
-    assert results.number(measured, "auc", experiment="my_experiment").n > 0
+    assert results.metric(measured, "auc", experiment="my_experiment").n > 0
 
 
+@pytest.mark.notebooks
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -152,13 +208,14 @@ def test_the_template_runs_alone_and_joins_the_comparison(tmp_path, phantoms):
     ],
 )
 def test_a_wrong_parameter_stops_before_training(name, value, message, tmp_path, phantoms):
-    done = papermill("03_dense", tmp_path, phantoms, **{name: value})
+    done = run_papermill("03_dense", tmp_path, phantoms, **{name: value})
     assert done.returncode != 0
     assert message in done.stderr
     executed = [cell for cell in code_cells(tmp_path / "out.ipynb") if cell.execution_count]
     assert not any("training.fit" in cell.source for cell in executed)
 
 
+@pytest.mark.notebooks
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -174,7 +231,7 @@ def test_a_wrong_parameters_file_stops_the_run(content, message, phantoms):
     if content:
         path.write_text(content)
     try:
-        done = run(
+        done = execute(
             *("snakemake", "--cores", "1", "--dry-run", "--config", "parameters=wrong"),
             CHEST_XRAY_DIR=str(phantoms),
         )
@@ -185,8 +242,9 @@ def test_a_wrong_parameters_file_stops_the_run(content, message, phantoms):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.notebooks
 def test_a_missing_data_folder_is_one_line(tmp_path):
-    done = run("snakemake", "--cores", "1", CHEST_XRAY_DIR=str(tmp_path / "none"))
+    done = execute("snakemake", "--cores", "1", CHEST_XRAY_DIR=str(tmp_path / "none"))
     assert done.returncode != 0
     assert done.stderr.strip().splitlines()[-1].startswith("error: no data folder at")
 

@@ -1,0 +1,114 @@
+"""Several networks and zooms as one calibrated model: what it says, and its parts again."""
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers import models
+from helpers.data import LABELS
+from helpers.models import keras
+from tests import builders
+from tests.builders import answer
+
+SIDE = 32
+
+
+@pytest.fixture(scope="module")
+def members():
+    return tuple(builders.network(seed, side=SIDE) for seed in range(3))
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return builders.noise(5, SIDE).astype("float32")
+
+
+# Calibration
+
+
+def test_calibration_of_scale_one_and_no_shift_changes_nothing():
+    p = np.random.default_rng(0).dirichlet([1, 1, 1], 20)
+    np.testing.assert_allclose(models.Calibration()(p), p, atol=1e-6)
+
+
+def test_calibration_scales_log_probabilities_and_shifts_those_of_pneumonia():
+    p = np.array([[0.5, 0.3, 0.2]])
+    sharper = models.Calibration(scale=2.0)(p)
+    np.testing.assert_allclose(sharper, p**2 / (p**2).sum())
+    shifted = models.Calibration(shift=np.log(2))(p)
+    np.testing.assert_allclose(shifted, [[0.5, 0.6, 0.4]] / np.array(1.5))
+
+
+def test_calibration_takes_probabilities_of_nought():
+    p = models.Calibration(1.5, 0.2)(np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
+    assert np.isfinite(p).all()
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+    assert (p.argmax(axis=1) == [0, 2]).all()
+
+
+def test_fitted_calibration_finds_the_scale_and_the_shift():
+    generator = np.random.default_rng(0)
+    true = generator.dirichlet([1, 1, 1], 4000)
+    labels = [generator.choice(LABELS, p=p) for p in true]
+    seen = models.Calibration(2.0, 0.8)(true)  # too sure, and too many pneumonias
+    found = models.fit_calibration(seen, labels)
+    assert found.scale == pytest.approx(0.5, abs=0.05)
+    assert found.shift == pytest.approx(-0.4, abs=0.1)
+    assert isinstance(found.scale, float)
+
+
+# One model of several
+
+
+def test_the_ensemble_averages_and_calibrates(members, pictures):
+    calibration = models.Calibration(1.7, -0.4)
+    mean = np.mean([answer(member, pictures) for member in members], axis=0)
+    model = models.Ensemble(members, calibration=calibration).to_model()
+    assert model.input_shape == members[0].input_shape
+    assert model.output.dtype == "float32"
+    np.testing.assert_allclose(answer(model, pictures), calibration(mean), atol=1e-5)
+
+
+def test_a_zoom_is_the_middle_of_the_picture_at_its_whole_side(members, pictures):
+    ensemble = models.Ensemble(members[:1], zooms=(1.0, 1.5))
+    margin = round(SIDE / 6)
+    assert ensemble.crop_margins() == [0, margin]
+    middle = [cv2.resize(x[margin:-margin, margin:-margin, 0], (SIDE, SIDE)) for x in pictures]
+    both = [answer(members[0], x) for x in (pictures, np.stack(middle)[..., None])]
+    np.testing.assert_allclose(answer(ensemble.to_model(), pictures), np.mean(both, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_one_plain_network_stays_that_network(classes):
+    alone = builders.network(0, classes)
+    ensemble = models.Ensemble((alone,))
+    assert ensemble.to_model() is alone
+    assert ensemble.crop_margins() == [0]
+    again = models.Ensemble.from_model(alone)
+    assert again.members == (alone,) and again.to_model() is alone
+
+
+def test_saved_and_loaded_it_comes_apart_into_what_it_was_made_of(members, pictures, tmp_path):
+    ensemble = models.Ensemble(members, (1.0, 1.25, 1.5), models.Calibration(1.7, -0.4))
+    ensemble.to_model().save(tmp_path / "model.keras")
+    again = models.Ensemble.from_model(keras.models.load_model(tmp_path / "model.keras"))
+    assert sorted(again.crop_margins()) == sorted(ensemble.crop_margins())
+    assert again.calibration.scale == pytest.approx(1.7)
+    assert again.calibration.shift == pytest.approx(-0.4)
+    for old, new in zip(members, again.members, strict=True):
+        np.testing.assert_array_equal(*(answer(x, pictures) for x in (old, new)))
+    both = [answer(x.to_model(), pictures) for x in (ensemble, again)]
+    np.testing.assert_allclose(*both, atol=1e-6)
+
+
+def test_separated_members_keep_the_zooms_and_are_not_calibrated(members, pictures):
+    zooms = (1.0, 1.5)
+    ensemble = models.Ensemble(members, zooms, models.Calibration(3.0, 1.0))
+    parts = ensemble.separate()
+    assert [part.members for part in parts] == [(member,) for member in members]
+    assert {part.zooms for part in parts} == {zooms}
+    assert {part.calibration for part in parts} == {None}
+    mean = np.mean([answer(part.to_model(), pictures) for part in parts], axis=0)
+    expected = ensemble.calibration(mean)
+    found = answer(ensemble.to_model(), pictures)
+    np.testing.assert_allclose(found, expected, atol=1e-5)

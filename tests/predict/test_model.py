@@ -1,0 +1,137 @@
+"""The published model's files: written, described, opened, refused when spoilt, and asked."""
+
+import json
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import paths, predict
+from helpers.utils import UserError
+from tests import builders
+
+
+def test_the_exported_network_is_the_given_one_without_optimizers(
+    network, exported, pictures, tmp_path
+):
+    images = pictures[0][:5].astype(np.float32)
+    expected = network.predict(images, verbose=0)
+    model = exported / "pneumonia.keras"
+    assert np.array_equal(predict.open_model(model).probabilities(images), expected)
+    with zipfile.ZipFile(model) as archive:
+        assert "adam" not in archive.read("config.json").decode().lower()
+        archive.extract("model.weights.h5", tmp_path)
+    with h5py.File(tmp_path / "model.weights.h5") as weights:
+        names = []
+        weights.visit(names.append)
+    assert names and not [name for name in names if "optimizer" in name]
+
+
+def test_both_files_agree_on_any_number_of_images(exported, pictures):
+    images = pictures[0][:7]
+    assert predict.largest_difference(exported, images) < 1e-5
+    assert predict.largest_difference(exported, images[:1]) < 1e-5
+    probabilities = predict.open_model(exported / "pneumonia.onnx").probabilities(images)
+    assert probabilities.shape == (7, 3) and probabilities.std(axis=0).min() > 1e-4
+
+
+def test_what_lies_beside_the_model_describes_it(exported, check, pictures):
+    path = exported / "pneumonia.json"
+    assert path.stat().st_size < 200_000
+    assert list(json.loads(path.read_text())) == [
+        *["threshold", "image_size", "labels", "sha256", "chest_check"]
+    ]
+    facts = predict.read_facts(path)
+    assert facts.labels == ("normal", "bacteria", "virus")
+    assert (facts.image_size, facts.threshold) == (pictures[0].shape[1], 0.5)
+    assert facts.chest_check == check
+    assert set(facts.sha256) == {"pneumonia.keras", "pneumonia.onnx"}
+    assert {path.name for path in exported.iterdir()} == {*facts.sha256, "pneumonia.json"}
+
+
+def test_the_published_model_is_the_one_that_is_read_unless_another_is_named():
+    facts = predict.read_facts()
+    assert facts == predict.read_facts(paths.MODELS / "pneumonia.json")
+    for name in facts.sha256:
+        predict.check_file(paths.MODELS / name, facts)
+    assert facts.labels == ("normal", "bacteria", "virus") and 0 < facts.threshold < 1
+
+
+def test_exporting_to_no_folder_is_an_error(network, tmp_path, check):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        predict.export(network, tmp_path / "file", 0.5, check)
+
+
+def remove(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def write(name, text):
+    return lambda folder: (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (remove("pneumonia.onnx"), "no file"),
+        (remove("pneumonia.json"), "no file"),
+        (write("pneumonia.json", "{not json"), "does not describe"),
+        (write("pneumonia.json", "[]"), "does not describe"),
+        (write("pneumonia.json", '{"sha256": {"pneumonia.onnx": "0"}}'), "does not describe"),
+        (write("pneumonia.onnx", "another model"), "is not the file that pneumonia.json describes"),
+    ],
+)
+def test_a_spoilt_model_is_refused(exported, tmp_path, spoil, message):
+    for name in ("pneumonia.onnx", "pneumonia.json"):
+        (tmp_path / name).write_bytes((exported / name).read_bytes())
+    spoil(tmp_path)
+    with pytest.raises(UserError, match=message):
+        predict.open_model(tmp_path / "pneumonia.onnx")
+
+
+def test_a_file_that_the_facts_do_not_name_is_refused(exported, tmp_path):
+    for name, new in (("pneumonia.onnx", "other.onnx"), ("pneumonia.json", "other.json")):
+        (tmp_path / new).write_bytes((exported / name).read_bytes())
+    with pytest.raises(UserError, match=r"other\.json does not describe other\.onnx"):
+        predict.open_model(tmp_path / "other.onnx")
+
+
+def test_a_model_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"a \.keras or .onnx file is wanted"):
+        predict.open_model(tmp_path / "net.h5")
+
+
+def test_a_row_of_answers_says_probabilities_and_decision(exported, films):
+    model = predict.open_model(exported / "pneumonia.onnx")
+    (row, picture), (missing, nothing) = predict.predict(model, [films[0], "missing.png"])
+    answer = row["prediction"]
+    assert list(answer) == ["decision", "p_pneumonia", "p_normal", "p_bacteria", "p_virus"]
+    assert answer["decision"] == ("pneumonia" if answer["p_pneumonia"] >= 0.5 else "normal")
+    assert answer["p_normal"] + answer["p_pneumonia"] == pytest.approx(1, abs=1e-5)
+    assert picture.shape == (model.facts.image_size,) * 2 and picture.dtype == np.uint8
+    assert missing["prediction"] is None and missing["error"].startswith("cannot read missing.png")
+    assert nothing is None
+
+
+def test_what_is_no_chest_has_a_reason_instead_of_an_answer(exported, tmp_path):
+    Image.new("L", (300, 300), 128).save(tmp_path / "flat.png")
+    model = predict.open_model(exported / "pneumonia.onnx")
+    [(row, picture)] = predict.predict(model, [tmp_path / "flat.png"])
+    assert row.pop("file") == str(tmp_path / "flat.png")
+    assert row == {"prediction": None, "reason": predict.NO_CHEST}
+    assert picture is None
+
+
+@pytest.mark.real
+def test_originals_get_the_answer_of_their_small_versions(real_folder):
+    pairs = np.array(builders.original_pairs(real_folder))
+    if not len(pairs):
+        pytest.skip("no full-size originals beside the radiographs")
+    model = predict.open_model(paths.MODELS / "pneumonia.onnx")
+    one, other = ([row for row, _ in predict.predict(model, side)] for side in pairs.T)
+    for row, same in zip(one, other, strict=True):
+        assert {**row, "file": ""} == {**same, "file": ""}
+    assert np.mean([row["prediction"] is not None for row in one]) > 0.95

@@ -1,0 +1,61 @@
+"""The model card: computed from the results, and refused where the model is another one."""
+
+import pytest
+import yaml
+
+from helpers import paths, results
+from helpers.publishing import card
+from helpers.publishing.run import publish
+from helpers.utils import UserError
+
+
+def test_the_card_says_what_the_results_say(run, final, published):
+    publish(run.folder)
+    card.write()
+    text = (paths.MODELS / "README.md").read_text()
+    head, body = text.split("---\n", 2)[1:]
+    found = yaml.safe_load(head)["model-index"][0]["results"][0]["metrics"]
+    measured = results.metrics(published)
+    for metric, name in zip(found, results.HEADLINE, strict=True):
+        rule = "" if name == "auc" else "selected"
+        key = {"experiment": "final", "protocol": "official", "threshold_rule": rule}
+        row = results.metric(measured, name, subset="binary", **key)
+        assert metric["value"] == round(row.value, 4)
+    for words in ("Not a medical device", "**0.2500**", "74.2 %", "160 x 160", "(2 fits)"):
+        assert words in body
+    assert text == card.card(paths.MODELS, published)
+
+
+def test_two_classes_three_classes_and_new_patients_stand_in_the_card(run, final):
+    text = card.card(final, run.results)
+    own = results.metrics(run.results).query("experiment == 'final' and protocol == 'official'")
+    binary = results.comparison(own, rule="selected").AUC.iloc[0]
+    new_patients = results.comparison(own, rule="selected", disjoint=True).AUC.iloc[0]
+    three = results.three_class_comparison(own).AUC.iloc[0]
+    assert len({binary, new_patients, three}) == 3
+    assert f"threshold rule `selected` | {binary} |" in text
+    assert f"whose patient number is not in training, `selected` | {new_patients} |" in text
+    assert f" | {three} |" in text
+
+
+def test_a_card_needs_the_final_model(run, final):
+    path = run.results / "metrics.csv"
+    path.write_text(path.read_text().replace("final,", "other,"))
+    with pytest.raises(UserError, match="no experiment final"):
+        card.card(final, run.results)
+
+
+def test_the_facts_are_given_where_all_files_are_as_described(run, final):
+    assert card.checked_facts(final, run.results).threshold == 0.25
+
+
+def test_a_missing_file_is_named(run, final):
+    (final / "pneumonia.keras").unlink()
+    with pytest.raises(UserError, match=r"no file .*pneumonia\.keras"):
+        card.card(final, run.results)
+
+
+def test_another_threshold_than_the_selected_one_is_refused(run, final):
+    results.write_selection(run.results, threshold=0.4)
+    with pytest.raises(UserError, match="13_final_model"):
+        card.card(final, run.results)

@@ -1,0 +1,222 @@
+"""What a fit leaves behind: written, replaced, read, measured again, refused."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.dummy import DummyClassifier
+
+from helpers import data, evaluation, paths, results, selection, training
+from helpers.utils import UserError, sha256
+
+
+@pytest.fixture
+def table(index):
+    return data.split(index, "official", seed=0)
+
+
+def constant_fit(table, cache_dir, strategy="most_frequent", seed=0):
+    features = data.metadata(table)
+    estimator = DummyClassifier(strategy=strategy, random_state=seed)
+    fit = training.fit_estimator(
+        estimator, features, table, seed=seed, image_size=16, cache_dir=cache_dir
+    )
+    return fit, evaluation.predict(fit, features, table)
+
+
+@pytest.fixture
+def run(index, table, run_folder):
+    run = results.Run("02_baseline", "test", index, resamples=50)
+    run.save(*constant_fit(table, run.fits), "most_frequent", "official")
+    return run
+
+
+def test_tables_follow_the_contract(run):
+    row = results.experiments(run.results).iloc[0]
+    assert list(row.index) == results.EXPERIMENT_COLUMNS
+    key = [row[name] for name in results.KEY]
+    assert key == ["most_frequent", "official", 0, ""]
+    assert row.dataset == "synthetic"
+    measured = results.metrics(run.results)
+    assert list(measured.columns) == results.METRIC_COLUMNS
+    assert set(measured.subset) == {"all", "disjoint"}
+    saved = pd.read_csv(run.results / "predictions/most_frequent/official-s0.csv")
+    assert list(saved.columns) == ["file", "split", "label", "p_pneumonia"]
+    assert set(saved.split) == {"val", "test"}
+
+
+def test_the_manifest_gives_the_patients_back(run, table):
+    predictions = results.predictions("most_frequent", folder=run.results)
+    assert list(predictions.columns) == ["file", "patient", "split", "label", "p_pneumonia"]
+    pd.testing.assert_frame_equal(
+        predictions[["file", "patient", "split", "label"]],
+        table.loc[table.split != "train", ["file", "patient", "split", "label"]].reset_index(
+            drop=True
+        ),
+    )
+
+
+def test_published_predictions_have_the_patients_of_the_published_manifest():
+    predictions = results.predictions("most_frequent")
+    manifest = pd.read_csv(paths.MANIFEST).set_index("file").patient
+    assert (predictions.patient == predictions.file.map(manifest)).all()
+
+
+def test_a_run_writes_its_manifest_once_and_anew_for_another_index(run, index):
+    target = run.results / "manifest.csv"
+    pd.testing.assert_frame_equal(
+        results.manifest(run.results), data.manifest(index), check_dtype=False
+    )
+    written = target.stat().st_mtime_ns
+    results.Run("03_dense", "test", index)
+    assert target.stat().st_mtime_ns == written
+    results.Run("03_dense", "test", index[:-1])
+    assert len(results.manifest(run.results)) == len(index) - 1
+
+
+def test_an_image_that_the_manifest_lacks_is_named(run, index):
+    tested = index[index.official_split == "test"]
+    results.Run("02_baseline", "test", index.drop(tested.index[0]))
+    with pytest.raises(UserError, match=tested.file.iloc[0]):
+        results.predictions("most_frequent", folder=run.results)
+
+
+def test_evaluate_predicts_and_saves_in_one_call(run, table):
+    features = data.metadata(table)
+    fit, predictions = constant_fit(table, run.fits, seed=1)
+    found = run.evaluate(fit, features, table, "most_frequent", "official")
+    assert found.fit is fit
+    pd.testing.assert_frame_equal(found.predictions, predictions)
+    saved = results.metrics(run.results).query("seed == 1").reset_index(drop=True)
+    pd.testing.assert_frame_equal(found.metrics.astype({"fold": str}), saved, check_dtype=False)
+
+
+def test_the_cached_fit_is_stamped_with_its_predictions(run, table):
+    fit, _ = constant_fit(table, run.fits)
+    saved = run.results / "predictions/most_frequent/official-s0.csv"
+    assert (fit.folder / "predictions.sha256").read_text() == sha256(saved)
+
+
+def test_a_fit_replaces_the_one_with_its_key_and_no_other(run, table):
+    before = results.metrics(run.results)
+    run.save(*constant_fit(table, run.fits, seed=1), "most_frequent", "official")
+    run.save(*constant_fit(table, run.fits), "most_frequent", "cross_validated", fold=2)
+    run.save(*constant_fit(table, run.fits), "most_frequent", "official")
+    assert len(results.experiments(run.results)) == 3
+    after = results.metrics(run.results)
+    same = after[(after.seed == 0) & (after.protocol == "official")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(same, before, check_dtype=False)
+
+
+def test_the_disjoint_subset_counts_only_on_the_official_test_images(run, table):
+    fit, predictions = constant_fit(table, run.fits)
+    measured = run.save(fit, predictions, "most_frequent", "pooled")
+    assert set(measured.subset) == {"all"}
+
+
+def test_an_unknown_protocol_is_refused(run, table):
+    fit, predictions = constant_fit(table, run.fits)
+    with pytest.raises(UserError, match=r"unknown protocol 'offical'.*pooled_patient"):
+        run.save(fit, predictions, "most_frequent", "offical")
+
+
+def test_reading_where_nothing_is_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match="make run"):
+        results.metrics(tmp_path)
+    with pytest.raises(UserError, match="no predictions of cnn"):
+        results.predictions("cnn", folder=tmp_path)
+    with pytest.raises(UserError, match="12_robustness"):
+        results.candidates(tmp_path)
+
+
+def test_reading_results_and_drawing_figures_needs_no_keras():
+    code = "import sys, helpers.results, helpers.plotting; sys.exit('keras' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, cwd=paths.PROJECT, check=False).returncode == 0
+
+
+def test_a_final_model_is_measured_at_the_selected_threshold(run, table):
+    fit, predictions = constant_fit(table, run.fits, "stratified")
+    with pytest.raises(UserError, match=r"selection\.json"):
+        run.save(fit, predictions, "final", "official")
+    results.write_selection(run.results, threshold=0.25)
+    measured = run.save(fit, predictions, "final", "official")
+    assert results.metric(measured, "recall", threshold_rule="selected").threshold == 0.25
+    assert "selected" not in set(run.save(fit, predictions, "other", "official").threshold_rule)
+
+
+def test_what_was_selected_is_read_again(tmp_path):
+    assert results.selection(tmp_path) == {}
+    results.write_selection(tmp_path, threshold=0.25, changes=["zoom"])
+    assert results.selection(tmp_path) == {"threshold": 0.25, "changes": ["zoom"]}
+    assert results.selected_threshold("final", tmp_path) == {"selected": 0.25}
+    assert results.selected_threshold("cnn_1", tmp_path) == {}
+
+
+def test_candidates_are_read_again_with_what_trains_them(tmp_path):
+    scored = pd.DataFrame(
+        {
+            "candidate": ["light", "combined"],
+            "changes": ["", "zoom border"],
+            "seed": [0, 0],
+            "worst_case_auc": [0.8, 0.9],
+        }
+    )
+    recipe = selection.Recipe(side=32, training=training.TrainingConfig(epochs=2, patience=2))
+    results.save_candidates(tmp_path, scored, recipe)
+    again = results.candidates(tmp_path)
+    pd.testing.assert_frame_equal(again, scored.assign(side=32, epochs=2))
+    assert selection.best(again) == ("combined", ["zoom", "border"])
+
+
+def test_measuring_again_gives_the_same_metrics(run, table):
+    results.write_selection(run.results, threshold=0.25)
+    fit, predictions = constant_fit(table, run.fits, "stratified")
+    run.save(fit, predictions, "final", "official")
+    run.save(fit, predictions, "final", "cross_validated", fold=1)
+    target = run.results / "metrics.csv"
+    before = target.read_text()
+    target.unlink()
+    measured = results.remeasure(run.results, resamples=50)
+    assert target.read_text() == before
+    pd.testing.assert_frame_equal(measured, results.metrics(run.results))
+
+
+def test_measuring_again_needs_the_predictions_of_every_fit(run):
+    (run.results / "predictions/most_frequent/official-s0.csv").unlink()
+    with pytest.raises(UserError, match="no predictions of most_frequent"):
+        results.remeasure(run.results)
+
+
+def test_claims_have_their_figure_in_percent_and_the_images_behind_it():
+    claims = results.claims().set_index("experiment")
+    assert claims.value["cnn_4"] == 91.6
+    assert claims.value.drop("resnet").between(0, 100).all() and np.isnan(claims.value["resnet"])
+    assert claims.n["inception_resnet_v2"] == 71
+    assert set(claims.n.drop("inception_resnet_v2")) == {624}
+    for claim, value in zip(claims.claim, claims.value, strict=True):
+        assert np.isnan(value) or f"{value:g} %" in claim
+
+
+def test_a_run_shows_the_published_metrics_of_its_own_data_only(run):
+    assert set(run.metrics().experiment) == {"most_frequent"}
+    run.dataset = "kermany"
+    everything = run.metrics()
+    assert "cnn_4" in set(everything.experiment)
+    own = everything[everything.experiment == "most_frequent"]
+    assert len(own) == len(results.metrics(run.results))
+
+
+def test_a_run_falls_back_on_published_predictions(run):
+    own = run.predictions("most_frequent")
+    pd.testing.assert_frame_equal(own, results.predictions("most_frequent", folder=run.results))
+    pd.testing.assert_frame_equal(run.predictions("cnn_4"), results.predictions("cnn_4"))
+
+
+def test_a_story_is_told_from_a_run_or_from_what_is_published(run, tmp_path):
+    assert results.story().dataset == "kermany"
+    told = results.story(str(run.folder))
+    assert (told.results, told.dataset) == (run.results, "synthetic")
+    assert results.story(str(tmp_path / "empty")).dataset == ""

@@ -1,0 +1,217 @@
+"""The tables that readers see."""
+
+import pandas as pd
+import pytest
+
+from helpers import evaluation, paths, results
+from helpers.utils import UserError
+from tests import builders
+
+
+def save(folder, experiment, protocol="official", notebook="02_baseline", seed=0, fold="", **how):
+    """Put a fit into a folder of results; returns its metrics.
+
+    Most of its 60 test images are disjoint; `how` makes its predictions.
+    """
+    row = dict.fromkeys(results.EXPERIMENT_COLUMNS, "") | {
+        "experiment": experiment,
+        "notebook": notebook,
+        "protocol": protocol,
+        "seed": seed,
+        "fold": fold,
+        "train_seconds": 2.0,
+    }
+    table = builders.validation_and_test(n=60, **how)
+    disjoint, rules = set(table.file[-48:]), results.selected_threshold(experiment, folder)
+    measured = results.measure(row, table, disjoint, resamples=50, thresholds=rules)
+    results.merge(folder, row, table, measured)
+    return measured
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "run"
+    results.write_selection(folder, threshold=0.25)
+    save(folder, "most_frequent", signal=0)
+    return folder
+
+
+def test_a_metric_is_exactly_one_row(folder):
+    measured = results.metrics(folder)
+    row = results.metric(measured, "recall")
+    assert (row.threshold_rule, row.subset, row.n) == ("0.5", "all", 60)
+    assert results.metric(measured, "auc", "val").split == "val"
+    with pytest.raises(UserError, match="0 rows"):
+        results.metric(measured, "auc", experiment="other")
+    with pytest.raises(UserError, match="one is wanted"):
+        results.metric(pd.concat([measured, measured]), "auc")
+
+
+def test_a_metric_of_three_classes_as_two_is_asked_by_its_subset(folder):
+    measured = save(folder, "cnn", classes=3)
+    found = {x: results.metric(measured, "auc", subset=x).value for x in ("all", "binary")}
+    assert found["all"] != found["binary"]
+    assert results.metric(measured, "recall", subset="binary_disjoint").n == 48
+
+
+def test_an_interval_is_written_in_percent():
+    row = pd.Series({"value": 0.98251, "low": 0.97396, "high": 0.99049})
+    assert results.format_interval(row) == "98.3 % (97.4-99.0)"
+    assert results.format_interval(row, unit="") == "98.3 (97.4-99.0)"
+    assert results.format_interval(row, digits=2) == "98.25 % (97.40-99.05)"
+
+
+def test_one_fit_in_words_has_all_its_intervals(folder):
+    measured = pd.concat([results.metrics(folder), save(folder, "cnn")])
+    words = results.in_words(measured, experiment="cnn", protocol="official")
+    for name, split in (("auc", "val"), *((name, "test") for name in results.HEADLINE)):
+        row = results.metric(measured, name, split, experiment="cnn")
+        assert results.format_interval(row) in words
+    with pytest.raises(UserError, match="one is wanted"):
+        results.in_words(measured)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_binary_rows_are_those_of_two_classes_on_all_or_on_new_patients(folder, classes):
+    measured = save(folder, "cnn", classes=classes)
+    for disjoint, n in ((False, 60), (True, 48)):
+        rows = results.binary_rows(measured, disjoint=disjoint)
+        assert set(rows.n) == {n} and set(rows.threshold_rule) == {"", "0.5"}
+        assert {"auc", "recall", "specificity"} <= set(rows.metric)
+        assert rows.metric.is_unique
+    subset = "disjoint" if classes == 2 else "binary_disjoint"
+    expected = results.format_interval(results.metric(measured, "auc", subset=subset), unit="")
+    assert results.comparison(measured, disjoint=True).AUC.iloc[0] == expected
+
+
+def test_the_headline_gives_one_fit_its_interval_and_several_their_spread(folder):
+    several = [save(folder, "two", seed=seed, signal=1 + seed) for seed in (0, 1)]
+    measured = pd.concat([save(folder, "one"), *several])
+    rows = results.headline(measured).query("metric == 'auc'").set_index("experiment")
+    one = results.metric(measured, "auc", experiment="one")
+    assert list(rows.loc["one", ["value", "low", "high"]]) == [one.value, one.low, one.high]
+    values = measured.query("experiment == 'two' and metric == 'auc' and split == 'test'")
+    values = values[values.subset == "all"].value
+    assert rows.value["two"] == pytest.approx(values.mean())
+    assert rows.high["two"] - rows.value["two"] == pytest.approx(values.std())
+    assert rows.fits["two"] == 2
+    assert results.comparison(measured).AUC["two", "official"].endswith("(2 fits)")
+
+
+def test_the_best_auc_stands_first(folder):
+    weak, strong = save(folder, "weak", signal=0.2), save(folder, "strong", signal=4)
+    shown = results.comparison(pd.concat([weak, strong]))
+    assert list(shown.index) == [("strong", "official"), ("weak", "official")]
+    assert list(shown.columns) == ["AUC", "accuracy", "recall", "specificity"]
+
+
+def test_validation_stands_above_test(folder):
+    measured = save(folder, "cnn")
+    both = results.validation_and_test(measured)
+    assert list(both.index.names) == ["split", "experiment", "protocol"]
+    for split in ("val", "test"):
+        pd.testing.assert_frame_equal(both.loc[split], results.comparison(measured, split))
+
+
+def test_official_metrics_are_of_what_stands_for_itself(folder):
+    for experiment in ("ablation_blur", "transductive_norm", "cnn_1"):
+        save(folder, experiment)
+    save(folder, "cnn_1", "by_image")
+    chosen = results.official_metrics(folder)
+    assert set(chosen.experiment) == {"most_frequent", "cnn_1"}
+    assert set(chosen.protocol) == {"official"}
+
+
+def test_the_best_of_each_notebook_stands_beside_the_constant_answer(folder):
+    save(folder, "cnn_1", signal=1)
+    save(folder, "cnn_2", notebook="04_cnn_iterations", signal=1)
+    save(folder, "cnn_3", notebook="04_cnn_iterations", signal=3)
+    chosen = set(results.best_per_notebook(folder).experiment)
+    assert chosen == {"most_frequent", "cnn_1", "cnn_3"}
+
+
+def test_replication_gives_the_systems_that_were_run(folder):
+    assert results.replication(folder).empty
+    save(folder, "resnet")
+    claims = results.replication(folder)
+    assert list(claims.index) == ["Residual network from scratch"]
+    assert claims["as its authors do"].iloc[0] == "-"
+    assert claims["official"].iloc[0].count(".") == 3
+
+
+def test_our_best_stands_above_what_others_publish(folder):
+    measured = save(folder, "final", classes=3)
+    for fold in (0, 1):
+        save(folder, "final", "cross_validated", fold=fold, signal=1 + fold)
+    own = results.literature_table(folder).iloc[:3]
+    rules = ["selected", "0.5", "selected"]
+    assert list(own.index) == [f"**ours, `final`, threshold {rule}**" for rule in rules]
+    assert list(own.protocol) == ["official", "official", "cross_validated"]
+    assert own.AUC.iloc[2].endswith("(2 fits)")
+    argmax = results.format_interval(results.metric(measured, "accuracy"), unit="")
+    assert list(own["three classes"]) == [argmax, argmax, "-"]
+    binary = results.metric(measured, "auc", subset="binary")
+    assert own.AUC.iloc[0] == results.format_interval(binary, unit="")
+
+
+def test_without_a_final_model_the_best_is_named_as_what_it_is(folder):
+    table = results.literature_table(folder)
+    assert table.index[0] == "**ours, `most_frequent`, threshold 0.5**"
+    assert "not the final model" in table.note.iloc[0]
+    others = pd.read_csv(paths.RESULTS / "published_elsewhere.csv")
+    assert list(table.index[1:]) == list(others.work)
+
+
+def test_costs_are_joined_with_the_test_auc(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    assert results.costs(folder).empty
+    row = {"experiment": "most_frequent", "parameters": 3, "mflops": 0.5, "images_per_second": 9.0}
+    table = pd.DataFrame([row, row | {"experiment": "never run"}])
+    table.to_csv(tmp_path / "costs.csv", index=False)
+    found = results.costs(folder)
+    assert list(found.index) == ["most_frequent"]
+    auc = results.metric(results.metrics(folder), "auc").value
+    assert (found.auc.iloc[0], found.mflops.iloc[0]) == (auc, 0.5)
+    assert found.train_seconds.iloc[0] == 2
+
+
+def measured_three(names=("one", "two")):
+    """Three classes of which viral is always called bacterial."""
+    rows = builders.index_table().query("split != 'train'")[["file", "patient", "split", "label"]]
+    answers = {"normal": [0.8, 0.1, 0.1], "bacteria": [0.1, 0.8, 0.1], "virus": [0.1, 0.8, 0.1]}
+    rows[evaluation.CLASSES] = [answers[label] for label in rows.label]
+    parts = []
+    for name in names:
+        row = {"experiment": name, "protocol": "pooled", "seed": 0, "fold": ""}
+        parts.append(results.measure(row, rows, set(), resamples=50))
+    return pd.concat(parts)
+
+
+def test_three_class_comparison():
+    shown = results.three_class_comparison(measured_three())
+    assert list(shown.columns) == ["accuracy", "AUC", *results.RECALLS]
+    assert list(shown.index) == [("one", "pooled"), ("two", "pooled")]
+    assert shown.accuracy.iloc[0].startswith("66.7 (")
+    assert shown.recall_virus.iloc[0].startswith("0.0 (0.0-")
+    assert shown.recall_normal.iloc[0].startswith("100.0 (")
+
+
+def test_three_class_comparison_leaves_binary_fits_out():
+    measured = measured_three(["one"])
+    binary = measured[measured.subset == "binary"].assign(experiment="binary", subset="all")
+    shown = results.three_class_comparison(pd.concat([measured, binary]))
+    assert list(shown.index) == [("one", "pooled")]
+    with pytest.raises(UserError, match="three-class"):
+        results.three_class_comparison(binary)
+
+
+def test_three_class_comparison_does_not_mix_seeds():
+    measured = measured_three(["one"])
+    with pytest.raises(UserError, match="one a protocol"):
+        results.three_class_comparison(pd.concat([measured, measured.assign(seed=1)]))
+
+
+def test_markdown_puts_the_index_first():
+    table = pd.DataFrame({"AUC": ["98.3"]}, pd.Index(["`final`"], name="experiment"))
+    expected = "| experiment | AUC |\n|---|---|\n| `final` | 98.3 |"
+    assert results.markdown(table) == expected

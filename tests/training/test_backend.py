@@ -1,0 +1,141 @@
+"""What is computed with: seed, threads, precision and device, here and in a fresh process."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from helpers import paths, training
+from helpers.data import Augmentation
+from helpers.models import keras
+from helpers.training import backend
+from helpers.utils import UserError
+from tests import builders
+
+IMAGES, TABLE = builders.squares()
+AUGMENTATION = Augmentation(rotation=10, shift=0.1, zoom=(0.9, 1.2), flip=True, blur=1)
+
+
+@pytest.fixture(autouse=True)
+def set_up_again():
+    """Each test leaves the seed and the precision as it found them."""
+    yield
+    training.set_up(seed=0, threads=builders.THREADS)
+
+
+def fit(epochs=4):
+    config = training.TrainingConfig(epochs, epochs, batch_size=16, augmentation=AUGMENTATION)
+    return training.fit(builders.with_dropout, IMAGES, TABLE, config, seed=0)
+
+
+SCRIPT = """
+import sys
+import numpy as np
+from helpers import training
+from tests.training import test_backend as tests
+training.set_up(seed=0, threads=2, precision=sys.argv[2])
+fitted = tests.fit()
+np.save(sys.argv[1], fitted.predict(tests.IMAGES))
+print(fitted.record["backend"], fitted.record["precision"], fitted.record["settings_hash"])
+print(fitted.history.loss.iloc[0] > fitted.history.loss.iloc[-1])
+"""
+
+
+def elsewhere(path, precision="float32", **environment):
+    """Train in a fresh process; its predictions and what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(path), precision],
+        cwd=paths.PROJECT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return np.load(path), done.stdout.split()
+
+
+@pytest.mark.slow
+def test_a_fresh_process_gives_the_same_bits(tmp_path):
+    here = fit()
+    probabilities, printed = elsewhere(tmp_path / "fresh.npy", PYTHONHASHSEED="1")
+    np.testing.assert_array_equal(probabilities, here.predict(IMAGES))
+    assert printed == ["tensorflow", "float32", here.record["settings_hash"], "True"]
+
+
+@pytest.mark.slow
+def test_it_trains_on_jax_too(tmp_path):
+    pytest.importorskip("jax")
+    probabilities, printed = elsewhere(tmp_path / "jax.npy", KERAS_BACKEND="jax")
+    assert printed[0] == "jax" and printed[3] == "True"
+    assert probabilities.shape == (len(TABLE),)
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+
+
+def test_the_seed_fixes_what_is_drawn_afterwards():
+    drawn = []
+    for seed in (1, 1, 2):
+        training.set_up(seed, threads=builders.THREADS)
+        drawn.append(builders.with_dropout().get_weights()[0])
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
+def test_sixteen_bits_are_used_where_they_are_asked_for():
+    whole = fit(epochs=1)
+    training.set_up(seed=0, threads=builders.THREADS, precision="mixed_bfloat16")
+    half = fit(epochs=1)
+    assert half.record["precision"] == "mixed_bfloat16"
+    layers = {layer.name: layer.compute_dtype for layer in half.model.layers}
+    assert layers.pop("probability") == "float32"
+    assert layers.popitem()[1] == "bfloat16"
+    p, expected = (fitted.predict(IMAGES) for fitted in (half, whole))
+    assert p.dtype == np.float32
+    assert not np.array_equal(p, expected)
+    np.testing.assert_allclose(p, expected, atol=0.1)
+    assert half.record["settings_hash"] != whole.record["settings_hash"]
+
+
+def test_threads_cannot_change_afterwards():
+    with pytest.raises(UserError, match="restart the kernel"):
+        training.set_up(seed=0, threads=builders.THREADS + 1)
+
+
+@pytest.mark.parametrize(
+    ("device", "flags", "precision"),
+    [
+        ("NVIDIA H200", "", "mixed_float16"),
+        ("Xeon (2 cores)", "fpu amx_bf16 sse", "mixed_bfloat16"),
+        ("Xeon (2 cores)", "fpu sse", "float32"),
+    ],
+)
+def test_auto_takes_what_the_device_is_fast_at(monkeypatch, device, flags, precision):
+    monkeypatch.setattr(backend, "device", lambda: device)
+    monkeypatch.setattr(backend, "cpu_field", lambda name: flags)
+    training.set_up(seed=0, threads=builders.THREADS, precision="auto")
+    assert keras.config.dtype_policy().name == precision
+    facts = backend.facts()
+    assert (facts["precision"], facts["device"]) == (precision, device)
+
+
+def test_a_fit_starts_with_the_precision_that_was_set_up():
+    training.set_up(seed=0, threads=builders.THREADS, precision="mixed_bfloat16")
+    keras.config.set_dtype_policy("float32")
+    backend.start_fit(seed=0)
+    assert keras.config.dtype_policy().name == "mixed_bfloat16"
+
+
+def test_the_facts_name_device_backend_precision_and_threads():
+    assert backend.facts() == {
+        "device": training.device(),
+        "backend": keras.backend.backend(),
+        "precision": "float32",
+        "threads": builders.THREADS,
+    }
+    assert training.device()
+
+
+def test_versions_are_those_of_keras_the_backend_and_scikit_learn():
+    assert backend.versions()[0] == keras.__version__
+    assert len(backend.versions()) == 3

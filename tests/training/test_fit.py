@@ -1,0 +1,351 @@
+"""Training repeats bit for bit, stops early, keeps the best epoch, learns what can be learnt."""
+
+import json
+import sys
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from helpers import evaluation, models, training
+from helpers.data import LABELS, PNEUMONIA, Augmentation
+from helpers.models import keras
+from helpers.training.fit import Batches, EpochLog
+from helpers.utils import UserError
+from tests import builders
+
+SIDE = 16
+AUGMENTATION = Augmentation(rotation=10, shift=0.1, zoom=(0.9, 1.2), flip=True, blur=1)
+NETWORK = builders.with_dropout
+IMAGES, TABLE = builders.squares()
+
+
+def fit(build=NETWORK, images=IMAGES, table=TABLE, *, epochs=2, patience=None, **options):
+    """A quick fit; a few of the options are those of `training.fit`, the rest the configuration."""
+    own = {name: options.pop(name) for name in ("weights", "base", "cache_dir") if name in options}
+    seed, options = options.pop("seed", 0), {"batch_size": 16} | options
+    config = training.TrainingConfig(epochs, patience or epochs, **options)
+    return training.fit(build, images, table, config, seed=seed, **own)
+
+
+def same(first, second):
+    return np.array_equal(first.predict(IMAGES), second.predict(IMAGES))
+
+
+# The same again
+
+
+def test_the_same_fit_gives_the_same_bits():
+    first = fit(augmentation=AUGMENTATION)
+    np.random.default_rng().random()
+    NETWORK(3)(IMAGES[:2].astype("float32"))  # built and used before: draws names and numbers
+    second = fit(augmentation=AUGMENTATION)
+    assert same(first, second)
+    pd.testing.assert_frame_equal(
+        first.history.drop(columns="seconds"), second.history.drop(columns="seconds")
+    )
+    assert first.record["settings_hash"] == second.record["settings_hash"]
+    assert not same(first, fit(augmentation=AUGMENTATION, seed=1))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """A quick fit of two classes, for whatever can be said of any."""
+    return fit(weights="imagenet")
+
+
+def test_test_images_have_no_part_in_training(plain):
+    images = IMAGES.copy()
+    images[(TABLE.split == "test").to_numpy()] = 0
+    assert same(plain, fit(images=images))
+
+
+# What is learnt, and when it stops
+
+
+def noisy_labels():
+    """The validation loss is best early, the training loss late."""
+    images, table = builders.squares(seed=3)
+    table["label"] = np.random.default_rng(0).permutation(table.label)
+    return images, table
+
+
+@pytest.fixture(scope="module")
+def overfitted():
+    images, table = noisy_labels()
+    build = partial(NETWORK, units=(32,))
+    fitted = fit(build, images, table, epochs=40, patience=3, learning_rate=0.01)
+    return fitted, images, table
+
+
+def loss(fitted, images, table, split):
+    chosen = (table.split == split).to_numpy()
+    p, sick = fitted.predict(images)[chosen], (table.label != "normal")[chosen]
+    return -np.log(np.where(sick, p, 1 - p)).mean()
+
+
+def test_it_stops_early_and_keeps_the_best_epoch(overfitted):
+    fitted, images, table = overfitted
+    history = fitted.history
+    assert list(history.epoch) == list(range(1, len(history) + 1))
+    assert (history.seconds >= 0).all()
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(history)
+    assert fitted.record["stop_reason"] == "early stopping"
+    assert fitted.record["epochs_run"] == len(history) == history.val_loss.argmin() + 1 + 3 < 40
+    assert loss(fitted, images, table, "val") == pytest.approx(history.val_loss.min(), rel=1e-4)
+    assert history.val_loss.iloc[-1] > history.val_loss.min() * 1.01
+
+
+def test_without_early_stopping_the_best_epoch_is_kept_too():
+    images, table = noisy_labels()
+    fitted = fit(partial(NETWORK, units=(32,)), images, table, epochs=12, learning_rate=0.01)
+    assert fitted.record["stop_reason"] == "all epochs run"
+    assert fitted.record["epochs_run"] == 12
+    assert fitted.history.val_loss.iloc[-1] > fitted.history.val_loss.min() * 1.01
+    best = fitted.history.val_loss.min()
+    assert loss(fitted, images, table, "val") == pytest.approx(best, rel=1e-4)
+
+
+def test_a_loss_that_is_no_number_ends_it():
+    def broken():
+        model = NETWORK()
+        model.layers[-1].bias.assign([np.nan])
+        return model
+
+    fitted = fit(broken, epochs=5)
+    assert fitted.record["stop_reason"] == "loss not finite"
+    assert fitted.record["epochs_run"] == 1
+
+
+def test_averaged_weights_are_validated_and_kept(plain):
+    fitted = fit(ema_momentum=0.9)
+    best = fitted.history.val_loss.min()
+    assert loss(fitted, IMAGES, TABLE, "val") == pytest.approx(best, rel=1e-4)
+    assert plain.history.loss.equals(fitted.history.loss)  # it trains as ever
+    assert not plain.history.val_loss.equals(fitted.history.val_loss)
+
+
+def test_a_decayed_learning_rate_ends_at_nothing():
+    fitted = fit(cosine_decay=True)
+    assert float(fitted.model.optimizer.learning_rate) == pytest.approx(0, abs=1e-8)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_it_learns_what_can_be_learnt(classes):
+    build = partial(NETWORK, classes, units=(32,))
+    fitted = fit(build, epochs=8, batch_size=8, learning_rate=0.01)
+    test = (TABLE.split == "test").to_numpy()
+    probabilities = fitted.predict(IMAGES)[test]
+    if classes == 2:
+        assert probabilities.shape == (test.sum(),)
+        right = (probabilities > 0.5) == (TABLE.label != "normal")[test]
+    else:
+        assert probabilities.shape == (test.sum(), 3)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+        right = np.array(LABELS)[probabilities.argmax(axis=1)] == TABLE.label[test]
+    assert right.mean() > 0.9
+    assert fitted.record["classes"] == classes
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_smoothed_labels_spread_a_share_of_each_target_over_all_classes(classes):
+    build = partial(NETWORK, classes)
+    fitted = fit(build, epochs=1, learning_rate=0.0, label_smoothing=0.3)
+    val = (TABLE.split == "val").to_numpy()
+    p = fitted.predict(IMAGES)[val]
+    p = np.stack([1 - p, p], axis=1) if classes == 2 else p
+    labels = pd.Categorical(TABLE.label[val], LABELS).codes
+    targets = np.eye(classes)[np.minimum(labels, classes - 1)] * 0.7 + 0.3 / classes
+    expected = -(targets * np.log(p)).sum(axis=1).mean()
+    assert fitted.history.val_loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_class_weights_make_the_rare_class_count():
+    images, table = builders.squares(240, seed=5)
+    keep = (np.arange(240) % 3 > 0) | (np.arange(240) % 24 == 0)  # few normals
+    images, table = images[keep] // 2 + 60, table[keep].reset_index(drop=True)
+    plain, weighted = (fit(images=images, table=table, class_weights=w) for w in (False, True))
+    assert weighted.predict(images).mean() < plain.predict(images).mean() - 0.1
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"), [(2, {0: 12 / 4, 1: 12 / 20}), (3, {0: 2, 1: 2 / 3, 2: 1})]
+)
+def test_class_weights_give_each_class_the_same_sum(classes, expected, monkeypatch):
+    class Seen(Exception):
+        pass
+
+    def see(self, *_, class_weight=None, **options):
+        raise Seen(class_weight)
+
+    monkeypatch.setattr(keras.Model, "fit", see)
+    labels = ["normal"] * 2 + ["bacteria"] * 6 + ["virus"] * 4
+    table = TABLE[:13].assign(label=[*labels, "virus"], split=["train"] * 12 + ["val"])
+    with pytest.raises(Seen) as caught:
+        fit(partial(NETWORK, classes), IMAGES[:13], table, class_weights=True)
+    assert caught.value.args[0] == pytest.approx(expected)
+
+
+# Labels
+
+
+def test_pneumonia_of_unknown_pathogen_is_learnt_by_two_classes(plain):
+    unknown = TABLE.assign(label=np.where(TABLE.label == "normal", "normal", PNEUMONIA))
+    assert same(plain, fit(table=unknown))
+
+
+@pytest.mark.parametrize(
+    "fitted",
+    [
+        lambda table: fit(partial(NETWORK, 3), table=table),
+        lambda table: fit_estimator(LogisticRegression(), table, classes=3),
+    ],
+)
+def test_pneumonia_of_unknown_pathogen_is_refused_by_three_classes(fitted):
+    unknown = TABLE.assign(label=TABLE.label.where(TABLE.index != 4, PNEUMONIA))
+    with pytest.raises(UserError, match=r"1 of 96 have another one. Train two classes"):
+        fitted(unknown)
+
+
+# The record
+
+
+FACTS = {
+    *("seed", "classes", "weights", "image_size", "parameters", "device", "backend"),
+    *("precision", "threads", "settings_hash", "epochs_run", "stop_reason", "train_seconds"),
+}
+
+
+def test_the_record_has_the_facts_of_the_training(plain):
+    record = plain.record
+    assert set(record) == FACTS
+    known = {name: record[name] for name in ("seed", "classes", "weights", "image_size")}
+    assert known == {"seed": 0, "classes": 2, "weights": "imagenet", "image_size": SIDE}
+    assert record["parameters"] == (SIDE * SIDE + 1) * 8 + 9
+    assert record["threads"] == builders.THREADS
+    assert len(record["settings_hash"]) == 16
+    json.dumps(record)
+
+
+def test_the_network_that_made_the_features_counts_in_the_record():
+    base = models.Base("imagenet", 96, 1000)
+    features = IMAGES.reshape(len(IMAGES), -1)[:, :5] / 255
+    head = fit(partial(models.feature_head, 5, classes=2), features, base=base)
+    probe = fit_estimator(LogisticRegression(), features=features, base=base, image_size=1)
+    for fitted in (head, probe):
+        assert set(fitted.record) == FACTS
+        assert fitted.record["parameters"] == 1000 + 6
+        assert (fitted.record["weights"], fitted.record["image_size"]) == ("imagenet", 96)
+
+
+def test_features_can_be_trained_on_and_predicted_from(table, tmp_path):
+    """Features that give the class away are learnt, and the fit comes back from the cache."""
+    features = np.eye(3, dtype=np.float32)[pd.Categorical(table.label, LABELS).codes]
+    build = partial(models.feature_head, 3, (8,))
+    options = {"epochs": 12, "batch_size": 2, "learning_rate": 0.05, "cache_dir": tmp_path}
+    first, again = (fit(build, features, table, **options) for _ in range(2))
+    predictions = evaluation.predict(first, features, table)
+    assert set(predictions.columns) >= set(evaluation.CLASSES)
+    np.testing.assert_array_equal(evaluation.confusion(predictions), 2 * np.eye(3))
+    pd.testing.assert_frame_equal(predictions, evaluation.predict(again, features, table))
+
+
+# Batches and the log
+
+
+def test_batches_show_each_image_once_an_epoch_in_a_new_order():
+    images, targets = IMAGES[:10], np.arange(10)
+    batches = Batches(images, targets, 4, seed=0)
+    epochs = []
+    for _ in range(3):
+        drawn = [batches[number] for number in range(len(batches))]
+        epochs.append(np.concatenate([y for _, y in drawn]))
+        np.testing.assert_array_equal(np.concatenate([x for x, _ in drawn]), images[epochs[-1]])
+        batches.on_epoch_begin()
+    assert [len(y) for _, y in drawn] == [4, 4, 2]
+    assert all(sorted(order) == list(range(10)) for order in epochs)
+    assert len({tuple(order) for order in epochs}) == 3
+
+
+def test_batches_without_seed_keep_the_order():
+    batches = Batches(IMAGES[:10], np.arange(10), 4)
+    batches.on_epoch_begin()
+    assert np.concatenate([batches[number][1] for number in range(3)]).tolist() == list(range(10))
+
+
+def test_augmentation_is_drawn_anew_each_epoch():
+    batches = Batches(IMAGES[:1], np.zeros(1), 1, AUGMENTATION, seed=0)
+    first, again = batches[0][0], batches[0][0]
+    batches.on_epoch_begin()
+    np.testing.assert_array_equal(first, again)
+    assert (batches[0][0] != first).any() and (first != IMAGES[:1]).any()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "session", "terminal", "shown"),
+    [
+        (False, False, True, True),  # a script, watched
+        (False, False, False, False),  # a script whose output goes to a file
+        (True, True, False, True),  # JupyterLab
+        (True, False, True, False),  # papermill
+    ],
+)
+def test_the_live_line_shows_where_a_person_watches(monkeypatch, kernel, session, terminal, shown):
+    for name in ("JPY_SESSION_NAME", "VSCODE_PID"):
+        monkeypatch.delenv(name, raising=False)
+    if session:
+        monkeypatch.setenv("JPY_SESSION_NAME", "notebook")
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    if kernel:
+        monkeypatch.setitem(sys.modules, "ipykernel", object())
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    log = EpochLog(3)
+    assert log.bar.disable != shown
+    log.bar.close()
+
+
+# Estimators
+
+
+FEATURES = IMAGES.reshape(len(IMAGES), -1) / 255
+
+
+def fit_estimator(estimator, table=TABLE, features=FEATURES, **options):
+    options = {"seed": 0, "image_size": SIDE} | options
+    return training.fit_estimator(estimator, features, table, **options)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_an_estimator_is_fitted_on_the_training_rows(classes):
+    estimator = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    fitted = fit_estimator(estimator, classes=classes)
+    train = (TABLE.split == "train").to_numpy()
+    targets = (TABLE.label != "normal") if classes == 2 else TABLE.label.map(LABELS.index)
+    expected = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    expected = expected.fit(FEATURES[train], targets[train]).predict_proba(FEATURES)
+    expected = expected[:, 1] if classes == 2 else expected
+    np.testing.assert_allclose(fitted.predict(FEATURES), expected)
+    outputs = 1 if classes == 2 else 3
+    assert fitted.record["parameters"] == outputs * (SIDE * SIDE + 1)
+    assert fitted.record["stop_reason"] == "converged"
+    assert fitted.record["weights"] == "none" and fitted.record["image_size"] == SIDE
+    assert 0 < fitted.record["epochs_run"] < 500
+    assert fitted.history.empty
+
+
+def test_one_estimator_object_serves_many_fits():
+    estimator = LogisticRegression(max_iter=500)
+    first = fit_estimator(estimator)
+    before = first.predict(FEATURES)
+    fit_estimator(estimator, table=TABLE.assign(split=np.roll(TABLE.split, 1)))
+    np.testing.assert_array_equal(first.predict(FEATURES), before)
+
+
+@pytest.mark.filterwarnings("ignore:Maximum number of iteration")
+def test_an_estimator_that_used_all_iterations_says_so():
+    fitted = fit_estimator(SGDClassifier("log_loss", max_iter=2, tol=None, random_state=0))
+    assert (fitted.record["stop_reason"], fitted.record["epochs_run"]) == ("all iterations run", 2)
