@@ -7,6 +7,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
 CACHE = Path(os.environ.get("CHEST_XRAY_CACHE") or DATA / "cache").absolute()
 MANIFEST = DATA / "manifest.csv"
+LUNG_BOXES = DATA / "lung_boxes.csv"
 NOTEBOOKS = PROJECT / "notebooks"
 PARAMETERS = PROJECT / "parameters"
 RUNS = PROJECT / "runs"

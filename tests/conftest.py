@@ -8,19 +8,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from helpers import data, paths
 from tests import builders
 
 REAL = os.environ.get("CHEST_XRAY_DIR")  # before phantoms take its place
+WEIGHTS = os.environ.get("PRETRAINED_DIR")  # before it is taken away
 
 
 @pytest.fixture(scope="session", autouse=True)
 def isolated(tmp_path_factory):
-    """Phantoms (synthetic radiographs) are the data, caches are empty."""
+    """Phantoms (synthetic radiographs) are the data, caches are empty.
+
+    The workers of pytest-xdist share the phantoms: the first one draws them.
+    """
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    with FileLock(place / "phantoms.lock"):
+        folder = data.synthetic.make(place / "phantoms" / "chest_xray", builders.PATIENTS)
     with pytest.MonkeyPatch.context() as patch:
-        folder = data.synthetic.make(tmp_path_factory.mktemp("data") / "chest_xray", patients=80)
         patch.setenv("CHEST_XRAY_DIR", str(folder))
+        patch.delenv("PRETRAINED_DIR", raising=False)
         patch.setattr(paths, "CACHE", tmp_path_factory.mktemp("cache"))
         yield folder
 
@@ -83,3 +93,11 @@ def images() -> np.ndarray:
 def table() -> pd.DataFrame:
     """An index with a split column for `images`: 12 train, 6 val, 6 test."""
     return builders.index_table()
+
+
+@pytest.fixture
+def real_weights(monkeypatch) -> None:
+    """The real ImageNet weights, where `PRETRAINED_DIR` named them."""
+    if not WEIGHTS:
+        pytest.skip("PRETRAINED_DIR names no pretrained weights")
+    monkeypatch.setenv("PRETRAINED_DIR", WEIGHTS)

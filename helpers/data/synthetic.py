@@ -6,6 +6,7 @@ opacity, viral as haze and streaks in both lungs; a mild case of either looks al
 file carries the comment `MARK`, so that no result on synthetic images can pass for a real one.
 """
 
+import csv
 import itertools
 import json
 import math
@@ -22,9 +23,10 @@ from scipy import ndimage
 from helpers.data.kermany import CLASS_FOLDERS, SPLITS
 from helpers.utils import UserError
 
-VERSION = 1  # of what is drawn: raise it when the pictures or their names change
+VERSION = 2  # of what is drawn: raise it when the pictures or their names change
 MARK = b"synthetic radiograph; not a patient"
 STAMP = ".synthetic.json"  # what a folder was made from
+LUNG_BOXES = "lung_boxes.csv"  # beside the folders: where the lungs were drawn
 TEST = 0.3  # of the patients; more than in the real set, for a test AUC that means something
 IMAGES = {"normal": (1, 2, 1, 3, 1), "bacteria": (3, 2, 4, 2, 4), "virus": (2, 1, 3, 1, 2)}
 PATIENTS = {  # shares of those left; with `IMAGES`, images have the real balance
@@ -49,6 +51,8 @@ class Radiograph(NamedTuple):
 def make(folder: str | Path, patients: int = 160, seed: int = 0) -> Path:
     """Write `folder`/{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg and return the folder.
 
+    Beside them lies `lung_boxes.csv` with the columns of `data/lung_boxes.csv`.
+
     160 `patients` (20 to 1000) give some 330 images in a few seconds; `seed` (0 or more) decides
     all. A complete folder of this version and the same arguments is kept, another is replaced.
     Raises UserError if an argument does not fit or `folder` holds other files or is not writable.
@@ -61,7 +65,7 @@ def make(folder: str | Path, patients: int = 160, seed: int = 0) -> Path:
     if _is_complete(folder, stamp):
         return folder
     names = {path.name for path in folder.glob("*")}
-    if folder.is_file() or (names and not {STAMP} <= names <= {STAMP, *SPLITS}):
+    if folder.is_file() or (names and not {STAMP} <= names <= {STAMP, LUNG_BOXES, *SPLITS}):
         raise UserError(f"{folder} holds other files; give synthetic.make a new or empty folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -79,10 +83,9 @@ def make(folder: str | Path, patients: int = 160, seed: int = 0) -> Path:
     return folder
 
 
-def is_synthetic(path: str | Path) -> bool:
-    """Whether the JPEG at `path` carries the comment `MARK`; reads its first 4096 bytes only."""
-    with open(path, "rb") as file:
-        return b"\xff\xfe" + (len(MARK) + 2).to_bytes(2, "big") + MARK in file.read(4096)
+def is_synthetic(content: bytes) -> bool:
+    """Whether a file, given as its bytes, carries the comment `MARK`, which is near its start."""
+    return MARK in content[:2048]
 
 
 def _is_complete(folder, stamp):
@@ -132,11 +135,16 @@ def _write_all(files, folder):
         parent.mkdir(parents=True)
 
     def write(file):
-        image = _draw(file.label, *file.key).convert(file.mode)
-        image.save(folder / file.path, "JPEG", quality=90, comment=MARK)
+        image, box = _draw(file.label, *file.key)
+        image.convert(file.mode).save(folder / file.path, "JPEG", quality=90, comment=MARK)
+        return [Path(file.path).name, 1, *box, 0, ""]
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        list(pool.map(write, files))
+        rows = list(pool.map(write, files))
+    with (folder / LUNG_BOXES).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "reading", "x0", "y0", "x1", "y1", "unsure", "note"])
+        writer.writerows(sorted(rows))
 
 
 # Drawing: u runs to the right of the image (the patient's left), v runs down; the lungs reach
@@ -144,13 +152,22 @@ def _write_all(files, folder):
 
 
 def _draw(label, seed, patient, image):
-    """Draw one image: the patient's anatomy and disease, then this image's framing and film."""
+    """One image and the box of its lungs: anatomy and disease of the patient, framing and film."""
     body = np.random.default_rng([seed, patient, 0])
     view = np.random.default_rng([seed, patient, image])
     width = int(view.integers(*((240, 421) if label == "normal" else (180, 361))))
     height = round(width / view.uniform(*((1.0, 1.4) if label == "normal" else (1.05, 1.5))))
     u, v = _coordinates((height, width), view)
-    return _film(_attenuation(u, v, label, body, view), view)
+    loss, lung = _attenuation(u, v, label, body, view)
+    return _film(loss, view), _box(lung > 0.25)
+
+
+def _box(mask):
+    """Left, top, right and bottom edge of what is true, as shares of width and height."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    height, width = mask.shape
+    edges = columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height
+    return [round(float(edge), 4) for edge in edges]
 
 
 def _coordinates(shape, view):
@@ -165,7 +182,7 @@ def _coordinates(shape, view):
 
 
 def _attenuation(u, v, label, body, view):
-    """What the rays lose on their way: to tissue, less where there is air, and to bone."""
+    """What the rays lose on their way, to tissue (less where there is air) and bone; the lungs."""
     a = np.abs(u)
     breath = body.normal(0, 0.05) + view.normal(0, 0.03)
     cage = 0.93 * np.sqrt(np.clip(1 - ((v - 0.8) / 1.75) ** 2, 0.0004, 1))  # half its width
@@ -183,7 +200,7 @@ def _attenuation(u, v, label, body, view):
     air = lung * (1 - _disease(u, v, label, body, view))
     bubble = _ball(u - body.uniform(0.35, 0.5), v - 0.86 - breath, 0.2, 0.1)  # air in the stomach
     tissue = _tissue(u, v, a, body) + 0.15 * heart + 0.05 * middle - 0.25 * bubble
-    return tissue - 0.7 * air + 1.25 * _bones(u, v, a, cage, body)
+    return tissue - 0.7 * air + 1.25 * _bones(u, v, a, cage, body), lung
 
 
 def _tissue(u, v, a, body):
