@@ -58,7 +58,7 @@ def grad_cam(ensemble: Ensemble, images: np.ndarray) -> np.ndarray:
         everywhere where nothing speaks for pneumonia. The heat of two pictures has no common unit.
 
     Raises:
-        UserError: a network is put together in another way than the module's docstring says.
+        UserError: a network is built in another way than the module's docstring says.
     """
     return scaled(evidence(ensemble, images))
 
@@ -96,9 +96,7 @@ def _dissect(network: keras.Model, probe: np.ndarray) -> tuple[keras.Model, np.n
     scores = _maps(body, probe).mean(axis=(1, 2)) @ weights + bias
     expected = _numpy(network(keras.ops.cast(probe, "float32"), training=False))
     if not np.allclose(expected, _probabilities(scores), atol=0.01):
-        raise UserError(
-            f"explain: {network.name} is put together in an unknown way; take occlusion"
-        )
+        raise UserError(f"explain: {network.name} is built in an unknown way; take occlusion")
     return body, weights, bias
 
 
@@ -165,7 +163,7 @@ def occlusion(
             `ensemble.to_model()`; its parts do not matter.
         images: (n, side, side, 1), raw 0-255.
         patch: side of the square patch as a share of the side of the image.
-        stride: from one patch to the next, likewise; the last one ends at the rim.
+        stride: from one patch to the next, likewise; the last one ends at the edge.
 
     Returns:
         float32, (n, side, side), natural units; `scaled` makes heat of it.
@@ -274,8 +272,8 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 def border(side: int, width: float = 0.1) -> np.ndarray:
     """The frame of a picture, `width` of its side: bool, (side, side)."""
-    frame, rim = np.ones((side, side), bool), round(width * side)
-    frame[rim : side - rim, rim : side - rim] = False
+    frame, margin = np.ones((side, side), bool), round(width * side)
+    frame[margin : side - margin, margin : side - margin] = False
     return frame
 
 
@@ -283,7 +281,7 @@ def chest(side: int) -> np.ndarray:
     """A box around the lungs of the mean training image: bool, (side, side).
 
     No outlines of lungs come with these images, so one box serves all; it holds spine, heart and
-    some of the ribs' rim too, and misses a part of a child who lies askew.
+    some of the ribs' edges too, and misses a part of a child who lies askew.
     """
     top, bottom, left, right = (round(share * side) for share in CHEST)
     box = np.zeros((side, side), bool)

@@ -5,13 +5,12 @@ import os
 import re
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+import yaml
 
 from helpers import results
 from helpers.parameters import PARAMETERS
@@ -149,44 +148,36 @@ def test_what_ran_is_what_is_stored(series):
         assert not warnings, (name, warnings)
 
 
-def dry_run(phantoms) -> str:
+@pytest.mark.notebooks
+def test_a_second_run_has_nothing_to_do(series, phantoms):
     planned = execute(
         *("snakemake", "--cores", "1", "--nolock", "--dry-run", "--config", "parameters=smoke"),
         CHEST_XRAY_DIR=str(phantoms),
     )
-    return planned.stdout + planned.stderr
+    assert "Nothing to be done" in planned.stdout + planned.stderr
 
 
 @pytest.mark.notebooks
-def test_a_second_run_has_nothing_to_do(series, phantoms):
-    assert "Nothing to be done" in dry_run(phantoms)
-
-
-@contextmanager
-def touched(path: Path):
-    """The file looks changed a moment from now, and as it was afterwards."""
-    before = path.stat()
-    try:
-        os.utime(path, (before.st_atime, time.time() + 5))
-        yield
-    finally:
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-@pytest.mark.notebooks
-def test_a_change_runs_again_what_uses_it_and_nothing_else(series, phantoms):
-    with touched(PROJECT / "helpers" / "publishing" / "slides.py"):
-        assert "Nothing to be done" in dry_run(phantoms)
-    with touched(PROJECT / "helpers" / "explain.py"):
-        planned = dry_run(phantoms)
-    assert "14_explanation" in planned
-    assert "13_final_model.ipynb" not in planned
+def test_a_notebook_runs_again_when_what_it_uses_changes_and_not_otherwise(series, phantoms):
+    told = execute(
+        *("snakemake", "--cores", "1", "--nolock", "--detailed-summary"),
+        *("--config", "parameters=smoke"),
+        CHEST_XRAY_DIR=str(phantoms),
+    )
+    lines = [line.split("\t") for line in told.stdout.splitlines() if "/done/" in line]
+    used = {Path(output).name: inputs.split(",") for output, _, _, _, inputs, *_ in lines}
+    assert used.keys() == {*SERIES, "final_notebook"}
+    users = {name for name, files in used.items() if "helpers/explain.py" in files}
+    assert users == {"14_explanation"}
+    for name, files in used.items():
+        assert {"helpers/paths.py", "helpers/data/index.py", f"notebooks/{name}.ipynb"} <= {*files}
+        assert not [file for file in files if file.startswith("helpers/publishing")]
 
 
 def run_papermill(name: str, tmp_path: Path, phantoms: Path, **parameters):
-    options = [word for key, value in parameters.items() for word in ("-p", key, str(value))]
     return execute(
-        *("papermill", f"notebooks/{name}.ipynb", str(tmp_path / "out.ipynb"), *options),
+        *("papermill", f"notebooks/{name}.ipynb", str(tmp_path / "out.ipynb")),
+        *("-y", yaml.safe_dump(parameters)),
         CHEST_XRAY_DIR=str(phantoms),
     )
 
@@ -197,6 +188,18 @@ def test_the_template_runs_alone_and_joins_the_comparison(tmp_path, phantoms):
     assert done.returncode == 0, done.stderr[-3000:]
     measured = results.metrics(PROJECT / "runs" / "lab-synthetic" / "results")
     assert results.metric(measured, "auc", experiment="my_experiment").n > 0
+
+
+@pytest.mark.notebooks
+def test_the_final_model_can_stop_before_it_reads_test(series, tmp_path, phantoms):
+    settings = yaml.safe_load((PROJECT / "parameters" / "smoke.yaml").read_text())
+    small = settings["all"] | settings["13_final_model"] | {"PARAMETERS": "smoke"}
+    done = run_papermill("13_final_model", tmp_path, phantoms, **small, READ_TEST=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    executed = [cell for cell in code_cells(tmp_path / "out.ipynb") if cell.execution_count]
+    sources = "\n".join(cell.source for cell in executed)
+    assert "write_selection" in sources
+    assert "run.evaluate" not in sources
 
 
 @pytest.mark.notebooks

@@ -103,7 +103,7 @@ def _inspect(path: str) -> dict:
         "mode": mode,
         "bytes": len(content),
         "digest": hashlib.sha256(content).hexdigest(),
-        "synthetic": synthetic.MARK in content[:2048],
+        "synthetic": synthetic.is_synthetic(content),
     }
 
 

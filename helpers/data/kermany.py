@@ -1,6 +1,8 @@
 """The published data set: where it is, how its folders and file names are read.
 
-Everything that is particular to it stands here. A name tells patient, series and label:
+Kermany, Zhang, Goldbaum, Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for
+Classification, Mendeley Data V2, doi:10.17632/rscbjbr9sj.2, licence CC BY 4.0. Everything that is
+particular to it stands here. A name tells patient, series and label:
 `person12_virus_34.jpeg`, `IM-0115-0001.jpeg`, `NORMAL2-IM-0383-0001.jpeg`.
 """
 
@@ -13,12 +15,7 @@ import pandas as pd
 
 from helpers.utils import UserError
 
-CITATION = (
-    "Kermany, Zhang, Goldbaum, Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images "
-    "for Classification, Mendeley Data V2"
-)
 DOI = "10.17632/rscbjbr9sj.2"
-LICENCE = "CC BY 4.0"
 URL = (
     "https://data.mendeley.com/public-files/datasets/rscbjbr9sj/files/"
     "f12eaf6d-6023-432f-acc9-80c9d7393433/file_downloaded"

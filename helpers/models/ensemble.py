@@ -1,4 +1,4 @@
-"""Several networks and their zooms of a picture as one calibrated model, put together and apart."""
+"""Ensemble: networks and their zooms of a picture as one calibrated model, and its parts again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from sklearn.metrics import log_loss
 from helpers.data import LABELS
 from helpers.utils import UserError
 
-SMALLEST = 1e-7  # of a probability whose logarithm is taken
-PLAIN = (1.0,)  # the picture as it is, and nothing else
+EPSILON = 1e-7  # of a probability whose logarithm is taken
+NO_ZOOM = (1.0,)  # the picture as it is, and nothing else
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Calibration:
 
     def __call__(self, p: np.ndarray) -> np.ndarray:
         """Probabilities (n, 3) after calibration."""
-        scores = self.scale * np.log(np.maximum(p, SMALLEST)) + [0, self.shift, self.shift]
+        scores = self.scale * np.log(np.maximum(p, EPSILON)) + [0, self.shift, self.shift]
         return special.softmax(scores, axis=1)
 
 
@@ -69,7 +69,7 @@ class Ensemble:
     """
 
     members: tuple[keras.Model, ...]
-    zooms: tuple[float, ...] = PLAIN
+    zooms: tuple[float, ...] = NO_ZOOM
     calibration: Calibration | None = None
 
     def to_model(self) -> keras.Model:
@@ -78,7 +78,7 @@ class Ensemble:
         Raises:
             UserError: the members are averaged or calibrated and have no three classes.
         """
-        if len(self.members) == 1 and self.zooms == PLAIN and not self.calibration:
+        if len(self.members) == 1 and self.zooms == NO_ZOOM and not self.calibration:
             return self.members[0]
         if any(member.output_shape[-1] != len(LABELS) for member in self.members):
             raise UserError("an ensemble averages and calibrates three classes: train three")
@@ -91,7 +91,7 @@ class Ensemble:
         found = [part(x) for part in parts for x in seen]
         p = layers.Average()(found) if len(found) > 1 else found[0]
         calibration = self.calibration or Calibration()
-        logarithms = keras.ops.log(keras.ops.maximum(p, SMALLEST))
+        logarithms = keras.ops.log(keras.ops.maximum(p, EPSILON))
         layer = layers.Dense(p.shape[-1], "softmax", dtype="float32", name="calibration")
         model = keras.Model(inputs, layer(logarithms), name="pneumonia")
         shift = np.array([0, calibration.shift, calibration.shift])

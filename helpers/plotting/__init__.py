@@ -1,6 +1,6 @@
 """Figures: one style, one way to save them, and those that several notebooks draw."""
 
-from helpers.plotting.images import image_rows, montage, shares, weights_on_image
+from helpers.plotting.images import image_rows, label_counts, montage, weights_on_image
 from helpers.plotting.metrics import (
     BARS,
     comparison,
@@ -27,6 +27,7 @@ __all__ = [
     "costs",
     "image_rows",
     "intervals",
+    "label_counts",
     "learning_curves",
     "montage",
     "paired",
@@ -34,7 +35,6 @@ __all__ = [
     "roc",
     "save",
     "seeds",
-    "shares",
     "show",
     "weights_on_image",
 ]

@@ -69,7 +69,7 @@ def weights_on_image(weights: np.ndarray, image: np.ndarray) -> Figure:
     return figure
 
 
-def shares(table: pd.DataFrame, column: str) -> Figure:
+def label_counts(table: pd.DataFrame, column: str) -> Figure:
     """How many images of each label there are in each value of `column`."""
     counts = table.groupby([column, "label"]).size().unstack(fill_value=0)
     counts = counts[[label for label in COLORS if label in counts]]

@@ -72,7 +72,7 @@ def _name_points(axis, x: pd.Series, y: pd.Series) -> None:
     """Write the index of `x` beside the points drawn, each at the nearest place still free."""
     centers = axis.transData.transform(np.column_stack([x, y]))
     radii = np.sqrt(axis.collections[0].get_sizes()) / 2 * axis.figure.dpi / 72  # pixels
-    taken = [Bbox([xy - r, xy + r]) for xy, r in zip(centers, radii, strict=True)]
+    occupied = [Bbox([xy - r, xy + r]) for xy, r in zip(centers, radii, strict=True)]
     angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     shifts = [r * np.array([np.cos(a), np.sin(a)]) for r in range(7, 120, 6) for a in angles]
     line = {"arrowstyle": "-", "color": "gray", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
@@ -83,9 +83,9 @@ def _name_points(axis, x: pd.Series, y: pd.Series) -> None:
             text = axis.annotate(name, point, shift, textcoords="offset points", **style)
             box = text.get_window_extent().padded(1)
             inside = all(axis.bbox.contains(*corner) for corner in (box.min, box.max))
-            if inside and not box.count_overlaps(taken):
+            if inside and not box.count_overlaps(occupied):
                 axis.annotate("", point, shift, textcoords="offset points", arrowprops=line)
-                taken.append(box)
+                occupied.append(box)
                 break
             text.remove()
 

@@ -111,15 +111,15 @@ def _write_heatmaps(model: Model, rows: list[dict], pictures: list, folder: Path
 
 
 def _heatmap_names(files: Sequence[str]) -> list[str]:
-    """A file name for each file's heat map; one that is taken, in any case, gets a number."""
-    names, taken = [], set()
+    """A file name for each file's heat map; one in use, in any case, gets a number."""
+    names, used = [], set()
     for file in files:
         stem, number = f"{Path(file).stem}-heatmap", 1
         name = f"{stem}.png"
-        while name.lower() in taken:
+        while name.lower() in used:
             number += 1
             name = f"{stem}-{number}.png"
-        taken.add(name.lower())
+        used.add(name.lower())
         names.append(name)
     return names
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from helpers import paths, predict, results
+from helpers import evaluation, paths, predict, results
 from helpers.utils import UserError, write_atomically
 
-RULES = ("selected", "0.5", "val_recall_0.98")
+RULES = ("selected", "0.5", evaluation.RECALL_RULE)
 DATASET = {
     "name": "Kermany chest X-rays, official test images",
     "type": "image-folder",

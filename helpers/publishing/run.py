@@ -32,14 +32,16 @@ def publish(run: Path) -> int:
         _check_stamp(run, row)
     if (model / predict.FACTS).exists():
         card.checked_facts(model, source)
-    if (source / results.SELECTION).exists():
-        _copy(source / results.SELECTION, paths.RESULTS)
-    disjoint = data.disjoint_files(results.manifest())
+    disjoint, fits = data.disjoint_files(results.manifest()), []
     for row in rows:
         table = results.predictions(**{name: row[name] for name in results.KEY}, folder=source)
-        rules = results.selected_threshold(row["experiment"])
+        rules = results.selected_threshold(row["experiment"], source)
         measured = results.measure(row, table, disjoint, thresholds=rules)
-        results.merge(paths.RESULTS, row, table, measured)
+        fits.append((row, table, measured))
+    if (source / results.SELECTION).exists():
+        _copy(source / results.SELECTION, paths.RESULTS)
+    for fit in fits:
+        results.merge(paths.RESULTS, *fit)
     for figure in sorted((run / "figures").glob("*.png")):
         _copy(figure, paths.IMAGES)
     if (model / predict.FACTS).exists():

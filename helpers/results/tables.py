@@ -226,7 +226,7 @@ def replication(folder: Path | None = None) -> pd.DataFrame:
     """
     claimed, measured = claims(), metrics(folder)
     rows = measured[(measured.split == "test") & (measured.subset == "all")]
-    rows = rows[rows.threshold_rule.isin(["0.5", ""])]
+    rows = rows[rows.threshold_rule.isin(["0.5", ""]) & rows.experiment.isin(claimed.experiment)]
     keys, ours = ["experiment", "protocol", "metric"], ["as its authors do", "official"]
     cells = {key: _cell(_pooled(group)) for key, group in rows.groupby(keys)}
     for name, asked in zip(ours, (claimed, claimed.assign(protocol="official")), strict=True):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from helpers import evaluation, models, training
 from helpers.data import LABELS
-from helpers.models.ensemble import PLAIN
+from helpers.models.ensemble import NO_ZOOM
 from helpers.utils import short_digest
 
 ONLY_COMPARED = {"larger", "two_classes"}  # the final model has its own side, and three classes
@@ -53,7 +53,7 @@ def average_members(
         zooms: of the recipe; others than (1.0,) need three classes, and so do several fits.
         cache_dir: folder of finished fits.
     """
-    if len(fits) == 1 and zooms == PLAIN:
+    if len(fits) == 1 and zooms == NO_ZOOM:
         return fits[0]
     members = tuple(fit.model for fit in fits)
     key = short_digest(*(fit.record["settings_hash"] for fit in fits), zooms)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from helpers import models, training
 from helpers.data import Augmentation
+from helpers.models.ensemble import NO_ZOOM
 from helpers.selection.final import average_members
 from helpers.utils import UserError
 
@@ -34,7 +35,7 @@ class Recipe:
     backbone: str = "mobilenet"
     classes: int = 3
     frozen_batch_norm: bool = True
-    zooms: tuple[float, ...] = (1.0,)
+    zooms: tuple[float, ...] = NO_ZOOM
 
     @classmethod
     def light(cls, side: int, epochs: int, backbone: str = "mobilenet") -> "Recipe":

@@ -88,8 +88,8 @@ def fit(
             with `table`.
         table: an index with a split column (see `data.split`).
         config: how to train.
-        seed: first weights, order of the images, dropout and augmentation follow from it.
-        weights: what the first weights come from (a column of the results), e.g. imagenet.
+        seed: initial weights, order of the images, dropout and augmentation follow from it.
+        weights: what the initial weights come from (a column of the results), e.g. imagenet.
         base: what made the features, if `inputs` are such: its facts go into the record.
         cache_dir: folder of finished fits.
 
@@ -105,7 +105,7 @@ def fit(
         "weights": weights,
         "base": base,
         "model": json.loads(model.to_json()),
-        "first_weights": cache.digest(*model.get_weights()),
+        "initial_weights": cache.digest(*model.get_weights()),
         "trainable": [weight.path for weight in model.trainable_weights],
         "data": cache.data_digest(table, inputs),
     }
@@ -154,6 +154,7 @@ def _compile(model: keras.Model, classes: int, config: TrainingConfig, steps: in
         metrics=["accuracy"],
         jit_compile=backend.jit_compile(),
     )
+    model.optimizer.build(model.trainable_variables)  # else TensorFlow traces a step twice
 
 
 def fit_estimator(

@@ -36,14 +36,14 @@ def test_weights_are_drawn_around_zero():
     assert figure.axes[1].images[0].get_clim() == (-1, 1)
 
 
-def test_shares_counts_the_images_of_each_label():
+def test_label_counts_has_the_images_of_each_label():
     table = pd.DataFrame(
         {
             "official_split": ["train", "train", "test", "test"],
             "label": ["normal", "pneumonia", "normal", "normal"],
         }
     )
-    axis = plotting.shares(table, "official_split").axes[0]
+    axis = plotting.label_counts(table, "official_split").axes[0]
     heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in axis.containers}
     assert heights == {"normal": [2, 1], "pneumonia": [0, 1]}
     assert axis.get_xlabel() == "official split"

@@ -29,7 +29,8 @@ def place(tmp_path, monkeypatch):
 def test_all_pages_are_written_from_the_published_results(run, final, published, place):
     publish(run.folder)
     pages.write_pages()
-    assert {path.name for path in paths.IMAGES.iterdir()} == {"comparison.png", "best_per_notebook.png"}
+    drawn = {path.name for path in paths.IMAGES.iterdir()}
+    assert drawn == {"comparison.png", "best_per_notebook.png"}
     assert readme.shown(place / "README.md") == {"literature": "| ours |"}
     assert readme.shown(place / "CONTRIBUTING.md") == {"modules": "| modules |"}
     assert "Not a medical device" in (paths.MODELS / "README.md").read_text()

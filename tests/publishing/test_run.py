@@ -7,7 +7,7 @@ import pytest
 
 from helpers import data, paths, results
 from helpers.publishing.run import publish
-from helpers.utils import UserError
+from helpers.utils import UserError, sha256
 
 
 def test_a_synthetic_run_cannot_be_published(run, published):
@@ -70,6 +70,16 @@ def test_a_row_that_does_not_belong_to_its_predictions_is_refused(
         new = "0" * len(old)
     edited.write_text(edited.read_text().replace(old, new, 1))
     with pytest.raises(UserError, match="does not belong"):
+        publish(run.folder)
+    assert not published.exists()
+
+
+def test_nothing_is_merged_when_the_last_fit_cannot_be_measured(run, final, published):
+    table = run.results / "predictions/most_frequent/official-s0.csv"  # stands behind `final`
+    table.write_text(table.read_text().replace(",virus,", ",covid,"))
+    stamp = next(run.fits.glob("most_frequent*/predictions.sha256"))
+    stamp.write_text(sha256(table))
+    with pytest.raises(UserError, match="a label is not in"):
         publish(run.folder)
     assert not published.exists()
 

@@ -1,8 +1,5 @@
 """What a fit leaves behind: written, replaced, read, measured again, refused."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,12 +126,6 @@ def test_reading_where_nothing_is_says_what_to_do(tmp_path):
         results.predictions("cnn", folder=tmp_path)
     with pytest.raises(UserError, match="12_robustness"):
         results.candidates(tmp_path)
-
-
-def test_reading_results_and_drawing_figures_needs_no_keras():
-    code = "import sys, helpers.results, helpers.plotting; sys.exit('keras' in sys.modules)"
-    command = [sys.executable, "-c", code]
-    assert subprocess.run(command, cwd=paths.PROJECT, check=False).returncode == 0
 
 
 def test_a_final_model_is_measured_at_the_selected_threshold(run, table):

@@ -1,6 +1,7 @@
 """How the final network is trained, and the changes of it that are tried."""
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
@@ -68,11 +69,11 @@ def test_a_change_is_shown_as_its_values():
 @pytest.fixture
 def tiny(monkeypatch):
     """In place of a backbone: a tiny network; what is asked of it."""
-    asked = []
+    asked, signature = [], inspect.signature(models.classifier)
 
-    def classifier(backbone, side, classes, weights, frozen_batch_norm):
-        asked.append((backbone, side, classes, weights, frozen_batch_norm))
-        return models.cnn(side, (4,), classes=classes)
+    def classifier(*given, **options):
+        asked.append(signature.bind(*given, **options).arguments)
+        return models.cnn(asked[-1]["side"], (4,), classes=asked[-1]["classes"])
 
     monkeypatch.setattr(models, "classifier", classifier)
     return asked
@@ -81,7 +82,8 @@ def tiny(monkeypatch):
 def test_a_fit_follows_the_recipe(tiny, images, table, tmp_path):
     recipe = LIGHT.with_changes(["batch_norm_free", "two_classes"])
     fit = recipe.fit(images, table, 5, InitialWeights("a file", "imagenet"), tmp_path)
-    assert set(tiny) == {("mobilenet", SIDE, 2, "a file", False)}
+    expected = {"backbone": "mobilenet", "side": SIDE, "classes": 2, "weights": "a file"}
+    assert tiny == [expected | {"frozen_batch_norm": False}]
     facts = ("seed", "classes", "weights", "image_size", "epochs_run", "stop_reason")
     found = [fit.record[name] for name in facts]
     assert found == [5, 2, "imagenet", SIDE, 2, "all epochs run"]
