@@ -170,7 +170,7 @@ def _freeze(network: keras.Model, trainable: int | None, frozen_batch_norm: bool
 
     A frozen batch-norm layer also normalises with its stored statistics while training.
     """
-    kinds = layers.Conv2D | layers.DepthwiseConv2D
+    kinds = layers.Conv2D | layers.DepthwiseConv2D | layers.SeparableConv2D
     places = [place for place, layer in enumerate(network.layers) if isinstance(layer, kinds)]
     first = 0
     if trainable is not None:

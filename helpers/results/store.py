@@ -266,17 +266,29 @@ def save_candidates(folder: Path, scored: pd.DataFrame, recipe: "Recipe") -> Non
     Args:
         folder: of the run's results.
         scored: one row a candidate and seed, with the changes that it makes and its scores.
-        recipe: what all start from; its image size and epochs are written down with them.
+        recipe: what all start from; backbone, image size and epochs are written down with them.
     """
-    table = scored.assign(side=recipe.side, epochs=recipe.training.epochs)
+    facts = {"backbone": recipe.backbone, "side": recipe.side, "epochs": recipe.training.epochs}
+    table = scored.assign(**facts)
     write_atomically(folder / CANDIDATES, partial(table.to_csv, index=False))
 
 
-def candidates(folder: Path) -> pd.DataFrame:
-    """What `save_candidates` left. Raises UserError when there is nothing."""
+def candidates(folder: Path, backbone: str) -> pd.DataFrame:
+    """What `save_candidates` left.
+
+    Raises:
+        UserError: there is nothing, or the candidates were judged on another backbone.
+    """
     if not (folder / CANDIDATES).exists():
         raise UserError(f"no {CANDIDATES} in {folder}: run the notebook 12_robustness first")
-    return pd.read_csv(folder / CANDIDATES, keep_default_na=False)
+    table = pd.read_csv(folder / CANDIDATES, keep_default_na=False)
+    judged = ", ".join(table.backbone.unique())
+    if judged != backbone:
+        raise UserError(
+            f"{folder / CANDIDATES} judges {judged}, not {backbone}: give 12_robustness and "
+            "13_final_model the same BACKBONE (under `all` in the parameters file)"
+        )
+    return table
 
 
 def claims() -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Finished fits on disk, under a key of everything that decides what a fit is."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -26,6 +27,20 @@ def digest(*parts) -> str:
     for part in parts:
         total.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
     return total.hexdigest()
+
+
+def chosen(settings) -> dict:
+    """The fields of a dataclass that are not at their default, inner dataclasses likewise.
+
+    A new option that is off by default then leaves the keys of finished fits as they are.
+    """
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+    return {
+        name: chosen(value) if dataclasses.is_dataclass(value) else value
+        for name, value in values.items()
+        if value != defaults[name]
+    }
 
 
 def data_digest(table: pd.DataFrame, inputs: np.ndarray) -> str:

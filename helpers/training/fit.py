@@ -100,7 +100,7 @@ def fit(
     model = build()
     classes = max(model.output_shape[-1], 2)
     description = {
-        "config": dataclasses.asdict(config),
+        "config": cache.chosen(config),
         "seed": seed,
         "weights": weights,
         "base": base,

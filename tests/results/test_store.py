@@ -125,7 +125,7 @@ def test_reading_where_nothing_is_says_what_to_do(tmp_path):
     with pytest.raises(UserError, match="no predictions of cnn"):
         results.predictions("cnn", folder=tmp_path)
     with pytest.raises(UserError, match="12_robustness"):
-        results.candidates(tmp_path)
+        results.candidates(tmp_path, "mobilenet")
 
 
 def test_a_final_model_is_measured_at_the_selected_threshold(run, table):
@@ -157,8 +157,11 @@ def test_candidates_are_read_again_with_what_trains_them(tmp_path):
     )
     recipe = selection.Recipe(side=32, training=training.TrainingConfig(epochs=2, patience=2))
     results.save_candidates(tmp_path, scored, recipe)
-    again = results.candidates(tmp_path)
-    pd.testing.assert_frame_equal(again, scored.assign(side=32, epochs=2))
+    again = results.candidates(tmp_path, "mobilenet")
+    facts = {"backbone": "mobilenet", "side": 32, "epochs": 2}
+    pd.testing.assert_frame_equal(again, scored.assign(**facts))
+    with pytest.raises(UserError, match="judges mobilenet, not xception"):
+        results.candidates(tmp_path, "xception")
     assert selection.best(again) == ("combined", ["zoom", "border"])
 
 

@@ -279,3 +279,10 @@ def test_digests_follow_values_and_their_order():
     assert cache.digest(some, "a") == cache.digest(some.copy(), "a")
     different = {cache.digest(x) for x in (some, some[::-1], some.astype(float), "a", ["a"])}
     assert len(different) == 5
+
+
+def test_only_what_is_chosen_counts():
+    plain = training.TrainingConfig(epochs=2, patience=1, learning_rate=1e-3)
+    assert cache.chosen(plain) == {"epochs": 2, "patience": 1}
+    turned = training.TrainingConfig(2, 1, augmentation=Augmentation(rotation=5, zoom=(1.0, 1.0)))
+    assert cache.chosen(turned) == {"epochs": 2, "patience": 1, "augmentation": {"rotation": 5}}
