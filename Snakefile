@@ -71,9 +71,9 @@ def code_behind(notebook):
     ]
     named = {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
     found = {"helpers"}
-    for module in (named | {node.module for node in nodes}) & IMPORTS.modules - {"helpers"}:
-        found |= {module} | IMPORTS.find_descendants(module)
-        found |= IMPORTS.find_upstream_modules(module, as_package=True)
+    for module in (named | {node.module for node in nodes}) & IMPORTS.modules:
+        found |= {module} | IMPORTS.find_upstream_modules(module)
+    found |= {module.rpartition(".")[0] for module in found if module.count(".") == 2}
     places = [module.replace(".", "/") for module in found]
     return sorted(
         f"{place}/__init__.py" if os.path.isdir(place) else f"{place}.py" for place in places
