@@ -78,6 +78,23 @@ def save_dicom(path: Path, values: np.ndarray, kind: str = "MONOCHROME2", **tags
     return path
 
 
+def unreadable_files(folder: Path, jpeg: bytes) -> list[Path]:
+    """A file of every kind that cannot be read, `jpeg` truncated among them, and a missing one."""
+    import pydicom
+
+    (folder / "folder.png").mkdir()
+    (folder / "empty.jpeg").touch()
+    (folder / "text.jpeg").write_text("no picture\nat all")
+    (folder / "bad.dcm").write_bytes(b"no DICOM")
+    (folder / "truncated.jpeg").write_bytes(jpeg[:900])
+    save_dicom(folder / "film.dcm", np.zeros((2, 9, 9), np.uint8), NumberOfFrames=2)
+    no_pixels = pydicom.dcmread(folder / "film.dcm")
+    del no_pixels.PixelData
+    no_pixels.save_as(folder / "no_pixels.dcm")
+    Image.fromarray(np.full((9, 9), np.inf, np.float32)).save(folder / "infinite.tiff")
+    return [*sorted(folder.iterdir()), folder / "missing.png"]
+
+
 def original_pairs(real_folder: Path) -> list[tuple[Path, Path]]:
     """Full-size originals and the same radiographs of 224 pixels; none where they are not held."""
     originals = real_folder.parent / "chest_xray_original_sample"

@@ -1,9 +1,9 @@
 """Pictures of every kind give their gray pixels; what is no picture is one message."""
 
+import io
 import sys
 
 import numpy as np
-import pydicom
 import pytest
 from PIL import Image
 
@@ -148,22 +148,10 @@ def test_draft_mode_gives_nearly_the_same_picture(tmp_path):
 @pytest.fixture
 def unreadable(tmp_path, gray):
     """A path of every kind that cannot be read."""
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "empty.jpeg").touch()
-    (tmp_path / "text.jpeg").write_text("no picture\nat all")
-    (tmp_path / "bad.dcm").write_bytes(b"no DICOM")
+    whole = io.BytesIO()
+    gray.save(whole, "JPEG")
     (tmp_path / "magic.dcm").write_bytes(bytes(128) + b"DICM and then nothing")
-    gray.save(tmp_path / "whole.jpeg")
-    (tmp_path / "truncated.jpeg").write_bytes((tmp_path / "whole.jpeg").read_bytes()[:900])
-    (tmp_path / "whole.jpeg").unlink()
-    frames = np.zeros((2, 9, 9), np.uint8)
-    builders.save_dicom(tmp_path / "film.dcm", frames, NumberOfFrames=2)
-    no_pixels = pydicom.dcmread(tmp_path / "film.dcm")
-    del no_pixels.PixelData
-    no_pixels.save_as(tmp_path / "no_pixels.dcm")
-    infinite = Image.fromarray(np.full((9, 9), np.inf, np.float32))
-    infinite.save(tmp_path / "infinite.tiff")
-    return [*sorted(tmp_path.iterdir()), tmp_path / "missing.png"]
+    return builders.unreadable_files(tmp_path, whole.getvalue())
 
 
 def test_what_cannot_be_read_is_one_line_that_names_the_file(reader, unreadable):

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import pydicom
 import pytest
 from PIL import Image
 
@@ -31,19 +29,7 @@ def run(exported, capsys):
 @pytest.fixture
 def unreadable(tmp_path, films):
     """A path of every kind that cannot be read."""
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "empty.jpeg").touch()
-    (tmp_path / "text.jpeg").write_text("no picture\nat all")
-    (tmp_path / "bad.dcm").write_bytes(b"no DICOM")
-    (tmp_path / "truncated.jpeg").write_bytes(Path(films[0]).read_bytes()[:900])
-    frames = np.zeros((2, 9, 9), np.uint8)
-    builders.save_dicom(tmp_path / "film.dcm", frames, NumberOfFrames=2)
-    no_pixels = pydicom.dcmread(tmp_path / "film.dcm")
-    del no_pixels.PixelData
-    no_pixels.save_as(tmp_path / "no_pixels.dcm")
-    infinite = Image.fromarray(np.full((9, 9), np.inf, np.float32))
-    infinite.save(tmp_path / "infinite.tiff")
-    return [str(path) for path in sorted(tmp_path.iterdir())] + [str(tmp_path / "missing.png")]
+    return [str(path) for path in builders.unreadable_files(tmp_path, Path(films[0]).read_bytes())]
 
 
 def test_what_cannot_be_read_is_one_line_and_the_others_go_on(run, films, unreadable):
