@@ -2,10 +2,10 @@
 
 All maps explain one number, the log-odds of pneumonia, log(p_pneumonia / p_normal), in natural
 units: unlike a probability it does not flatten near 0 and 1. Images are raw 0-255, shape
-(n, side, side, 1). What needs the parts of a model takes a `models.Ensemble`: networks and their
-zooms of a picture, whose probabilities are averaged and calibrated; `Ensemble((network,))` is one
-network. Each network ends in feature maps, a layer `features` that takes the mean of each map, and
-a dense layer `probability`.
+(n, side, side, 1). What needs the parts of a model takes a `models.Ensemble`: networks whose
+probabilities are averaged and calibrated; `Ensemble((network,))` is one network. Each network ends
+in feature maps, a layer `features` that takes the mean of each map, and a dense layer
+`probability`.
 """
 
 import dataclasses
@@ -19,7 +19,6 @@ from scipy import special, stats
 
 from helpers.data import transforms
 from helpers.models import Calibration, Ensemble, keras
-from helpers.models.ensemble import without_margin
 from helpers.utils import UserError
 
 BATCH = 64
@@ -49,9 +48,8 @@ def grad_cam(ensemble: Ensemble, images: np.ndarray) -> np.ndarray:
     is the sum over the classes of dL/dz times W[k] / n. For two classes dL/dz is 1, which gives
     the class activation map itself; for three it is -1 for normal and the share of p_pneumonia
     for each pathogen. For an ensemble the chain rule leads on through logarithm, mean and softmax.
-    All its maps lie side by side in one network, so the weighted maps of its members and zooms are
-    added, each where its zoom lies, before anything is cut off or scaled: a member that hardly
-    moves the ensemble hardly shows.
+    All its maps lie side by side in one network, so the weighted maps of its members are added
+    before anything is cut off or scaled: a member that hardly moves the ensemble hardly shows.
 
     Returns:
         float32, (n, side, side), 0-1: each picture's heat as a share of its own maximum; 0
@@ -114,22 +112,17 @@ def _probabilities(scores: np.ndarray) -> np.ndarray:
 
 
 def _evidence(ensemble: Ensemble, parts: list[tuple], images: np.ndarray) -> np.ndarray:
-    side, pictures = images.shape[1], keras.ops.cast(images, "float32")
-    zoomed = [(margin, without_margin(pictures, margin)) for margin in ensemble.crop_margins()]
-    seen = [(margin, _maps(body, x), w, b) for margin, x in zoomed for body, w, b in parts]
-    scores = [maps.mean(axis=(1, 2)) @ w + b for _, maps, w, b in seen]
+    seen = [(_maps(body, images), w, b) for body, w, b in parts]
+    scores = [maps.mean(axis=(1, 2)) @ w + b for maps, w, b in seen]
     total = np.zeros(images.shape[:3])
-    for (margin, maps, w, _), gradient in zip(seen, _gradients(ensemble, scores), strict=True):
+    for (maps, w, _), gradient in zip(seen, _gradients(ensemble, scores), strict=True):
         weighed = np.einsum("nhwk,nk->nhw", maps, gradient @ w.T)
-        inner = side - 2 * margin
-        places = np.stack([cv2.resize(one, (inner, inner)) for one in weighed])  # bilinear
-        middle = slice(margin, margin + inner)
-        total[:, middle, middle] += places * (side / inner) ** 2
+        total += np.stack([cv2.resize(one, images.shape[1:3]) for one in weighed])  # bilinear
     return total
 
 
 def _gradients(ensemble: Ensemble, scores: list[np.ndarray]) -> list[np.ndarray]:
-    """The gradient of the ensemble's log-odds on the class scores of each network and zoom.
+    """The gradient of the ensemble's log-odds on the class scores of each network.
 
     `scores`: arrays (n, classes), what a head has before sigmoid or softmax. The floor under the
     ensemble's logarithms is left out of the gradient: it would cut off the surest.
@@ -208,7 +201,7 @@ def randomised(ensemble: Ensemble, share: float = 1.0, seed: int = 0) -> Ensembl
 
     Shuffled is each weight array within itself, so that its values keep their distribution; the
     four arrays of a batch norm alike, so that its channels only change places. The members are
-    shuffled each by itself; zooms and calibration, which see no picture, stay.
+    shuffled each by itself; the calibration, which sees no picture, stays.
 
     Args:
         ensemble: stays as it is.

@@ -63,7 +63,7 @@ PARAMETERS = {
     "SMALL_LEARNING_RATE": Parameter(float, "a step size small enough to fine-tune", 1e-8, 10),
     "RECIPE_CHANGES": Parameter(str, "changes of the recipe, tried one by one", many=True),
     "MORE_RECIPE_CHANGES": Parameter(str, "those tried on top of the best one", many=True),
-    "FOLDS": Parameter(int, "how many of the five folds of everything are trained", 1, 5),
+    "FOLDS": Parameter(int, "how many of the five folds are trained", 1, 5),
     "OCCLUDED": Parameter(int, "test images that are occluded patch by patch", 6),
     "READ_TEST": Parameter(bool, "predict the test images; false stops once the choice is written"),
     "RESAMPLES": Parameter(int, "bootstrap resamples behind an interval", 50),

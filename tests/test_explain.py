@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from helpers import explain
 from helpers.models import Calibration, Ensemble, head, keras
-from helpers.models.ensemble import without_margin
 from helpers.utils import UserError
 from tests.builders import network, noise
 
@@ -18,9 +17,9 @@ layers = keras.layers
 SIDE = 16
 
 
-def ensemble(members, zooms=(1.0,)):
+def ensemble(members):
     networks = tuple(network(seed) for seed in range(members))
-    return Ensemble(networks, zooms, Calibration(scale=1.5, shift=-0.3))
+    return Ensemble(networks, Calibration(scale=1.5, shift=-0.3))
 
 
 def alone(*given, **options):
@@ -80,27 +79,6 @@ def test_evidence_of_an_ensemble_is_what_automatic_differentiation_gives(
     found = explain.evidence(several, pictures)
     assert np.abs(found).max() > 0.01
     np.testing.assert_allclose(found, by_differentiation(several, pictures), rtol=1e-3, atol=1e-5)
-
-
-def test_evidence_of_a_zoom_lies_where_the_zoom_lies(pictures):
-    margin = round(SIDE * (1 - 1 / 1.6) / 2)
-    seen = without_margin(keras.ops.cast(pictures, "float32"), margin)
-    found = explain.evidence(ensemble(2, zooms=(1.6,)), pictures)
-    whole = explain.evidence(ensemble(2), keras.ops.convert_to_numpy(seen))
-    inside = np.s_[:, margin : SIDE - margin, margin : SIDE - margin]
-    assert np.abs(found).max() > 0.01
-    assert np.abs(found).sum() == pytest.approx(np.abs(found[inside]).sum())
-    np.testing.assert_allclose(found.mean(axis=(1, 2)), whole.mean(axis=(1, 2)), atol=0.02)
-
-
-@pytest.mark.parametrize("zooms", [(1.0,), (1.0, 1.6), (1.0, 1.25, 1.5)])
-def test_evidence_of_an_ensemble_of_one_network_seen_alike_is_that_of_the_network(zooms):
-    flat = np.full((2, SIDE, SIDE, 1), 90, np.uint8)  # the same picture at every magnification
-    flat[1] = 200
-    expected = explain.evidence(alone(0), flat).mean(axis=(1, 2))
-    for calibration in (None, Calibration()):
-        found = explain.evidence(Ensemble((network(0),), zooms, calibration), flat)
-        np.testing.assert_allclose(found.mean(axis=(1, 2)), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_evidence_of_a_saved_ensemble_stays(trio, pictures, tmp_path):
@@ -198,7 +176,7 @@ def test_randomised_shuffles_from_the_output_down_and_leaves_the_model_alone(sha
     copy = explain.randomised(trio, share, seed=1)
     after = [weights for member in trio.members for weights in member.get_weights()]
     assert all(np.array_equal(*pair) for pair in zip(before, after, strict=True))
-    assert (copy.zooms, copy.calibration) == (trio.zooms, trio.calibration)
+    assert copy.calibration == trio.calibration
     changed = 0
     for old, new in zip(trio.members, copy.members, strict=True):
         old, new = ([x for x in net.layers if x.weights] for net in (old, new))

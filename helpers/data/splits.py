@@ -42,7 +42,8 @@ def split(table: pd.DataFrame, protocol: str, seed: int, fold: int | None = None
         fold: number, from 0, of a protocol that has folds; None for the others.
 
     Returns:
-        The rows in use (only a leak study leaves some out) with the column split: train, val, test.
+        The rows in use (a leak study and out_of_fold leave some out) with the column split: train,
+        val, test.
 
     Raises:
         UserError: no such protocol or fold, or too few radiographs or patients for it.
@@ -132,6 +133,18 @@ def cross_validated(table: pd.DataFrame, seed: int, fold: int) -> pd.DataFrame:
     return table.assign(split=split)
 
 
+def out_of_fold(table: pd.DataFrame, seed: int, fold: int) -> pd.DataFrame:
+    """`cross_validated` over all but the official test images, which are left out.
+
+    What is chosen on the five held-out folds together is chosen on every such image, each predicted
+    by a network that has seen neither it nor another image of its patient.
+
+    Returns:
+        The rows in use, with the column split; their index labels are those of `table`.
+    """
+    return cross_validated(table[table.official_split != "test"], seed, fold)
+
+
 def leak_study(table: pd.DataFrame, seed: int, group: str) -> pd.DataFrame:
     """Three splits of one pool that differ in their training images alone.
 
@@ -187,6 +200,7 @@ PROTOCOLS = {
     "pooled": Protocol(pooled, official_test=False),
     "pooled_patient": Protocol(pooled_patient, official_test=False),
     "cross_validated": Protocol(cross_validated, False, CROSS_VALIDATION_FOLDS),
+    "out_of_fold": Protocol(out_of_fold, False, CROSS_VALIDATION_FOLDS),
     **{
         f"leak_by_{group}": Protocol(partial(leak_study, group=group), official_test=False)
         for group in LEAK_GROUPS

@@ -9,9 +9,11 @@ from helpers.evaluation.clinical import (
 )
 from helpers.evaluation.comparison import compare, compare_seeds
 from helpers.evaluation.metrics import (
+    BALANCED_RULE,
     COLUMNS,
     RECALL,
     RECALL_RULE,
+    balanced_threshold,
     bootstrap_weights,
     calibration_error,
     clopper_pearson,
@@ -32,14 +34,17 @@ from helpers.evaluation.predictions import (
     predict,
     prevalence,
 )
+from helpers.evaluation.shift import mean_gain, out_of_fold_scores, told_apart
 
 __all__ = [
+    "BALANCED_RULE",
     "CLASSES",
     "COLUMNS",
     "OUTCOMES",
     "RECALL",
     "RECALL_RULE",
     "at_prevalence",
+    "balanced_threshold",
     "bootstrap_weights",
     "calibration_error",
     "clopper_pearson",
@@ -50,8 +55,10 @@ __all__ = [
     "decision_curve",
     "ece",
     "expected_cost",
+    "mean_gain",
     "metrics",
     "most_likely",
+    "out_of_fold_scores",
     "outcomes",
     "predict",
     "predictive_values",
@@ -61,4 +68,5 @@ __all__ = [
     "roc",
     "shift_predictions",
     "summary",
+    "told_apart",
 ]

@@ -42,6 +42,7 @@ from helpers.utils import UserError
 LEVEL = 0.95
 RECALL = 0.98
 RECALL_RULE = f"val_recall_{RECALL}"
+BALANCED_RULE = "val_balanced"
 COLUMNS = ["split", "subset", "threshold_rule", "threshold", "metric", "value", "low", "high", "n"]
 COLLAPSED = {"all": "binary", "disjoint": "binary_disjoint"}  # subset -> the same as two classes
 
@@ -142,21 +143,22 @@ def metrics(predictions, disjoint=(), seed=0, resamples=2000, thresholds=None) -
 
     Splits val and test; subset `all`, on test also `disjoint` (the files in that set), and for
     three classes `binary` and `binary_disjoint` (the same, collapsed). Two classes: DECISIONS for
-    each threshold rule (`0.5`, `val_recall_0.98`, and those in `thresholds`, a dict of rule ->
-    threshold); PROBABILITIES with an empty rule and a NaN threshold. Three classes: THREE_CLASSES,
-    as accuracy by argmax, auc (macro, one against rest) and the recall of each class. All in 0-1;
-    low and high as said in the module's docstring; n counts the images of the subset, also for a
-    recall.
+    each threshold rule (`0.5`, `val_recall_0.98`, `val_balanced`, and those in `thresholds`, a dict
+    of rule -> threshold); PROBABILITIES with an empty rule and a NaN threshold. Three classes:
+    THREE_CLASSES, as accuracy by argmax, auc (macro, one against rest) and the recall of each
+    class. All in 0-1; low and high as said in the module's docstring; n counts the images of the
+    subset, also for a recall.
 
-    Left out: a split without rows, a metric whose class has no image there, and `val_recall_0.98`
-    where validation has no pneumonia. Precision is NaN where nothing is called pneumonia. The same
-    seed and images give the same draws, whatever the order of the rows. Raises UserError for three
-    classes where a pathogen is not known.
+    Left out: a split without rows, a metric whose class has no image there, and the rules of
+    validation where it lacks a class that they need. Precision is NaN where nothing is called
+    pneumonia. The same seed and images give the same draws, whatever the order of the rows. Raises
+    UserError for three classes where a pathogen is not known.
     """
     predictions, binary = check(predictions), collapse(predictions)
     if has_three_classes(predictions):
         check_pathogens(predictions)
-    rules = {"0.5": 0.5, **_recall_rule(binary[binary["split"] == "val"]), **(thresholds or {})}
+    validation = _validation_rules(binary[binary["split"] == "val"])
+    rules = {"0.5": 0.5, **validation, **(thresholds or {})}
     found = []
     for split, subset, table, weights in _subsets(predictions, binary, disjoint, resamples, seed):
         for rule, threshold, name, metric, ratio in _ratios(table, rules, weights):
@@ -165,19 +167,37 @@ def metrics(predictions, disjoint=(), seed=0, resamples=2000, thresholds=None) -
     return pd.DataFrame(found, columns=COLUMNS)
 
 
+def balanced_threshold(labels, p) -> float:
+    """The threshold at which sensitivity and specificity are closest to each other.
+
+    Arguments as `recall_threshold`. The result is one of the p: of several that are as good the
+    lowest. Raises UserError when a class has no image.
+    """
+    positive, p = _positive(labels), np.asarray(p, dtype=np.float64)
+    if positive.all() or not positive.any():
+        raise UserError("balanced_threshold: only one class among the labels; take another split")
+    cuts = np.unique(p)
+    missed = np.searchsorted(np.sort(p[positive]), cuts) / positive.sum()
+    cleared = np.searchsorted(np.sort(p[~positive]), cuts) / (~positive).sum()
+    return float(cuts[np.abs(1 - missed - cleared).argmin()])
+
+
 def recall_threshold(labels, p, recall: float = RECALL) -> float:
     """The highest threshold t at which at least `recall` (0-1) of the pneumonias have p >= t.
 
     `labels`: (n,) of normal, bacteria, virus, pneumonia, or booleans (pneumonia); `p`: (n,)
     p_pneumonia. The result is one of the p. Raises UserError when no image is a pneumonia.
     """
-    labels = np.asarray(labels)
-    positive = labels.astype(bool) if labels.dtype.kind in "biuf" else labels != NORMAL
-    ranked = np.sort(np.asarray(p, dtype=np.float64)[positive])[::-1]
+    ranked = np.sort(np.asarray(p, dtype=np.float64)[_positive(labels)])[::-1]
     if not len(ranked):
         raise UserError("recall_threshold: no pneumonia among the labels; choose another split")
     needed = int(np.ceil(recall * len(ranked) - 1e-9))
     return float(ranked[max(needed, 1) - 1])
+
+
+def _positive(labels) -> np.ndarray:
+    labels = np.asarray(labels)
+    return labels.astype(bool) if labels.dtype.kind in "biuf" else labels != NORMAL
 
 
 def summary(metrics_over_seeds: pd.DataFrame) -> pd.DataFrame:
@@ -189,9 +209,10 @@ def summary(metrics_over_seeds: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(keys, sort=False)["value"].agg(["mean", "std", "count"]).reset_index()
 
 
-def _recall_rule(val):
+def _validation_rules(val):
     y, p = truth(val)
-    return {RECALL_RULE: recall_threshold(y, p)} if y.any() else {}
+    rules = {RECALL_RULE: recall_threshold(y, p)} if y.any() else {}
+    return rules | ({BALANCED_RULE: balanced_threshold(y, p)} if y.any() and not y.all() else {})
 
 
 def _subsets(predictions, binary, disjoint, resamples, seed):

@@ -130,6 +130,7 @@ def classifier(
     trainable: int | None = None,
     frozen_batch_norm: bool = True,
     end: str = "",
+    dropout: float = 0.0,
 ) -> keras.Model:
     """A backbone, the mean of each of its last feature maps (layer `features`), and the head.
 
@@ -144,6 +145,8 @@ def classifier(
             instead of adapting to the batches.
         end: name of the layer whose feature maps are taken; an earlier one than the last gives a
             smaller network.
+        dropout: share of the features that is left out at random in training (Srivastava et al.
+            2014).
 
     Raises:
         UserError: no such backbone, or the images are too small for it.
@@ -162,7 +165,7 @@ def classifier(
     maps = base.get_layer(end).output if end else base.output
     _freeze(keras.Model(inputs, maps), trainable, frozen_batch_norm)
     x = layers.GlobalAveragePooling2D(name="features")(maps)
-    return keras.Model(inputs, head(x, classes), name=backbone)
+    return keras.Model(inputs, head(x, classes, dropout), name=backbone)
 
 
 def _freeze(network: keras.Model, trainable: int | None, frozen_batch_norm: bool) -> None:

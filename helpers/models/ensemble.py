@@ -1,4 +1,4 @@
-"""Ensemble: networks and their zooms of a picture as one calibrated model, and its parts again."""
+"""Ensemble: networks of one kind as one calibrated model, and its parts again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from helpers.data import LABELS
 from helpers.utils import UserError
 
 EPSILON = 1e-7  # of a probability whose logarithm is taken
-NO_ZOOM = (1.0,)  # the picture as it is, and nothing else
 
 
 @dataclass(frozen=True)
@@ -57,28 +56,23 @@ def fit_calibration(p: np.ndarray, labels: Sequence[str]) -> Calibration:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Networks and their zooms of a picture: the mean of all probabilities, calibrated.
-
-    A network trained on magnified pictures is at its best on pictures a little magnified (Touvron
-    et al. 2019); several magnifications averaged are test-time augmentation.
+    """Networks of one kind: the mean of their probabilities, calibrated.
 
     Attributes:
         members: networks with the same input and the same classes, three unless it is one alone.
-        zooms: magnifications, 1 or above, around the centre of the picture.
         calibration: of the mean; None leaves it as it is.
     """
 
     members: tuple[keras.Model, ...]
-    zooms: tuple[float, ...] = NO_ZOOM
     calibration: Calibration | None = None
 
     def to_model(self) -> keras.Model:
-        """One Keras model; a single plain network is that network.
+        """One Keras model; a single network without calibration is that network.
 
         Raises:
             UserError: the members are averaged or calibrated and have no three classes.
         """
-        if len(self.members) == 1 and self.zooms == NO_ZOOM and not self.calibration:
+        if len(self.members) == 1 and not self.calibration:
             return self.members[0]
         if any(member.output_shape[-1] != len(LABELS) for member in self.members):
             raise UserError("an ensemble averages and calibrates three classes: train three")
@@ -87,8 +81,7 @@ class Ensemble:
             keras.Model(member.input, member.output, name=f"member_{number}")
             for number, member in enumerate(self.members, start=1)
         ]
-        seen = [without_margin(inputs, margin) for margin in self.crop_margins()]
-        found = [part(x) for part in parts for x in seen]
+        found = [part(inputs) for part in parts]
         p = layers.Average()(found) if len(found) > 1 else found[0]
         calibration = self.calibration or Calibration()
         logarithms = keras.ops.log(keras.ops.maximum(p, EPSILON))
@@ -100,30 +93,13 @@ class Ensemble:
 
     @classmethod
     def from_model(cls, model: keras.Model) -> "Ensemble":
-        """The parts of what `to_model` gave, also after it was saved and loaded.
-
-        The zooms come in rising order, as they act: in whole pixels of what they leave out.
-        """
+        """The parts of what `to_model` gave, also after it was saved and loaded."""
         members = tuple(layer for layer in model.layers if isinstance(layer, keras.Model))
         if not members:
             return cls((model,))
-        side = model.input_shape[1]
-        crops = [layer for layer in model.layers if isinstance(layer, layers.Cropping2D)]
-        zooms = tuple(sorted(side / (side - 2 * crop.cropping[0][0]) for crop in crops))
         kernel, bias = model.get_layer("calibration").get_weights()
-        return cls(members, zooms, Calibration(float(kernel[0, 0]), float(bias[-1])))
+        return cls(members, Calibration(float(kernel[0, 0]), float(bias[-1])))
 
     def separate(self) -> "list[Ensemble]":
-        """Each member with the same zooms, not calibrated."""
-        return [Ensemble((member,), self.zooms) for member in self.members]
-
-    def crop_margins(self) -> list[int]:
-        """What each zoom leaves out along each edge, pixels."""
-        side = self.members[0].input_shape[1]
-        return [round(side * (1 - 1 / zoom) / 2) for zoom in self.zooms]
-
-
-def without_margin(x: keras.KerasTensor, margin: int) -> keras.KerasTensor:
-    """The picture without `margin` pixels along each edge, enlarged to its side; values as well."""
-    middle = layers.Cropping2D(margin, name=f"without_{margin}")(x)
-    return layers.Resizing(x.shape[1], x.shape[1])(middle) if margin else middle
+        """Each member alone, not calibrated."""
+        return [Ensemble((member,)) for member in self.members]

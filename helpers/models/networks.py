@@ -128,8 +128,10 @@ def activate(x: keras.KerasTensor, activation: str = "relu") -> keras.KerasTenso
     return kinds[activation]()(x)
 
 
-def head(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """The output layer, in float32 whatever the precision of the rest."""
+def head(x: keras.KerasTensor, classes: int, dropout: float = 0.0) -> keras.KerasTensor:
+    """The output layer, in float32 whatever the precision of the rest, behind dropout if any."""
+    if dropout:
+        x = layers.Dropout(dropout)(x)
     units, activation = (1, "sigmoid") if classes == 2 else (classes, "softmax")
     return layers.Dense(units, activation=activation, dtype="float32", name="probability")(x)
 

@@ -1,10 +1,17 @@
-"""The choice of the final model: recipe changes, robustness, ensemble, threshold; tuning.
+"""The choice of the final model: recipe changes, robustness, operating points; tuning.
 
 `helpers.selection.tuning` is imported by itself: it brings KerasTuner along.
 """
 
 from helpers.selection import robustness
-from helpers.selection.final import accepted, average_members, best, calibrated_ensemble, threshold
+from helpers.selection.final import (
+    accepted,
+    best,
+    doubtful,
+    ensemble,
+    nested_calibration,
+    operating_points,
+)
 from helpers.selection.recipe import RECIPE_CHANGES, Recipe, RecipeChange
 
 __all__ = [
@@ -12,9 +19,10 @@ __all__ = [
     "Recipe",
     "RecipeChange",
     "accepted",
-    "average_members",
     "best",
-    "calibrated_ensemble",
+    "doubtful",
+    "ensemble",
+    "nested_calibration",
+    "operating_points",
     "robustness",
-    "threshold",
 ]

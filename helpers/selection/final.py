@@ -1,6 +1,7 @@
-"""The final model: which recipe, an ensemble of its fits, their calibration and the threshold.
+"""The final model: which recipe, its operating points and its calibration, all out of fold.
 
-Everything here sees training and validation images only.
+Everything here sees predictions of training images only, each by a network that has seen neither it
+nor another image of its patient (`data.split(..., "out_of_fold", ...)`).
 """
 
 import dataclasses
@@ -9,107 +10,126 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import log_loss
 
 from helpers import evaluation, models, training
 from helpers.data import LABELS
-from helpers.models.ensemble import NO_ZOOM
 from helpers.utils import short_digest
 
-ONLY_COMPARED = {"larger", "two_classes"}  # the final model has its own side, and three classes
+ONLY_COMPARED = {"whole_picture"}  # the final model looks at crops
+GUARD = 0.01  # of worst-case AUC, below the best candidate's, that a choice may give up
 
 
 def accepted(gains: pd.DataFrame) -> list[str]:
-    """The recipe changes whose every seed gains, the largest mean gain first.
+    """The recipe changes whose mean gain exceeds its standard error, the largest first.
 
-    Those of ONLY_COMPARED are not among them. `gains`: one row a change, one column a seed.
+    Those of ONLY_COMPARED are not among them, and of several margins the best is.
+
+    Args:
+        gains: of out-of-fold AUC; one row a change, one column a fold and seed.
     """
-    means = gains[(gains > 0).all(axis=1)].mean(axis=1).sort_values(ascending=False)
-    return [name for name in means.index if name not in ONLY_COMPARED]
+    mean, error = gains.mean(axis=1), gains.sem(axis=1, ddof=min(1, gains.shape[1] - 1))
+    names = mean[mean > error.fillna(0)].sort_values(ascending=False).index
+    names = [name for name in names if name not in ONLY_COMPARED]
+    margins = [name for name in names if name.endswith("margin")]
+    return [name for name in names if name not in margins[1:]]
 
 
 def best(scored: pd.DataFrame) -> tuple[str, list[str]]:
-    """Name and recipe changes of the candidate with the highest mean worst-case AUC.
+    """Name and recipe changes of the candidate with the highest mean out-of-fold AUC.
 
-    Candidates with a change of ONLY_COMPARED are left aside.
+    Left aside are those whose worst-case AUC under corruption is more than GUARD below the best
+    one's, and those with a change of ONLY_COMPARED.
 
     Args:
-        scored: columns candidate, changes (names with spaces between) and worst_case_auc; one row
-            a candidate and seed.
+        scored: columns candidate, changes (names with spaces between), auc and worst_case_auc; one
+            row a candidate.
     """
     own = scored[[not ONLY_COMPARED.intersection(changes.split()) for changes in scored.changes]]
-    name, changes = own.groupby(["candidate", "changes"]).worst_case_auc.mean().idxmax()
-    return name, changes.split()
+    guarded = own[own.worst_case_auc >= own.worst_case_auc.max() - GUARD]
+    row = guarded.loc[guarded.auc.idxmax()]
+    return row.candidate, row.changes.split()
 
 
-def average_members(
-    fits: Sequence[training.Fit], zooms: tuple[float, ...], cache_dir: Path
-) -> training.Fit:
-    """Fits of one recipe and their zooms of a picture as one fit that averages probabilities.
+def doubtful(predictions: pd.DataFrame) -> set[str]:
+    """The files whose label is in doubt, by confident learning (Northcutt et al. 2021).
 
-    One fit that sees the picture as it is stays as it is.
+    A normal image that looks at least as ill as the average pneumonia does, or the reverse.
 
     Args:
-        fits: trained on the same split with other seeds.
-        zooms: of the recipe; others than (1.0,) need three classes, and so do several fits.
+        predictions: out of fold; all rows are used.
+    """
+    rows = evaluation.collapse(predictions)
+    ill, p = (rows.label != LABELS[0]).to_numpy(), rows.p_pneumonia.to_numpy()
+    wrong = np.where(ill, p <= p[~ill].mean(), p >= p[ill].mean())
+    return set(rows.file[wrong])
+
+
+def operating_points(predictions: pd.DataFrame) -> dict[str, float]:
+    """Two thresholds on p_pneumonia, fixed out of fold.
+
+    `balanced`: sensitivity equals specificity; `screening`: the highest with a sensitivity of 0.98.
+
+    Args:
+        predictions: out of fold; all rows are used.
+    """
+    rows = evaluation.collapse(predictions)
+    return {
+        "balanced": evaluation.balanced_threshold(rows.label, rows.p_pneumonia),
+        "screening": evaluation.recall_threshold(rows.label, rows.p_pneumonia),
+    }
+
+
+def nested_calibration(folds: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Log loss and ECE of pneumonia before and after a calibration that was fitted elsewhere.
+
+    Each fold's probabilities are calibrated by what was fitted on the other folds.
+
+    Args:
+        folds: prediction tables of three classes, one a fold; their test rows are used.
+
+    Returns:
+        Index before, after; columns log_loss and ece.
+    """
+    folds, after = [table[table.split == "test"] for table in folds], []
+    for number, fold in enumerate(folds):
+        others = pd.concat(folds[:number] + folds[number + 1 :])
+        calibration = models.fit_calibration(others[evaluation.CLASSES].to_numpy(), others.label)
+        p = calibration(fold[evaluation.CLASSES].to_numpy())
+        after.append(fold.assign(**dict(zip(evaluation.CLASSES, p.T, strict=True))))
+    tables = {"before": pd.concat(folds), "after": pd.concat(after)}
+    return pd.DataFrame({name: _losses(table) for name, table in tables.items()}).T
+
+
+def _losses(table: pd.DataFrame) -> dict[str, float]:
+    p = table[evaluation.CLASSES].to_numpy()
+    codes = pd.Index(LABELS).get_indexer(table.label)
+    p = p / p.sum(axis=1, keepdims=True)  # they are rounded
+    return {
+        "log_loss": log_loss(codes, p, labels=range(len(LABELS))),
+        "ece": evaluation.ece(table, "test"),
+    }
+
+
+def ensemble(
+    fits: Sequence[training.Fit], calibration: models.Calibration | None, cache_dir: Path
+) -> training.Fit:
+    """Fits of one recipe as one that averages their probabilities; one alone stays as it is.
+
+    Args:
+        fits: of three classes.
+        calibration: of the mean; None leaves it as it is.
         cache_dir: folder of finished fits.
     """
-    if len(fits) == 1 and zooms == NO_ZOOM:
+    if len(fits) == 1 and not calibration:
         return fits[0]
     members = tuple(fit.model for fit in fits)
-    key = short_digest(*(fit.record["settings_hash"] for fit in fits), zooms)
+    numbers = dataclasses.astuple(calibration) if calibration else ()
+    key = short_digest(*(fit.record["settings_hash"] for fit in fits), *numbers)
     record = fits[0].record | {
         "parameters": sum(member.count_params() for member in members),
         "train_seconds": round(sum(fit.record["train_seconds"] for fit in fits), 1),
         "settings_hash": key,
     }
-    model = models.Ensemble(members, zooms).to_model()
+    model = models.Ensemble(members, calibration).to_model()
     return training.Fit(model, record, fits[0].history, cache_dir / key)
-
-
-def calibrated_ensemble(
-    fits: Sequence[training.Fit],
-    zooms: tuple[float, ...],
-    images: np.ndarray,
-    table: pd.DataFrame,
-    cache_dir: Path,
-) -> tuple[training.Fit, models.Calibration]:
-    """Fits of one recipe as one calibrated model.
-
-    Args:
-        fits: of three classes, trained on the same split with other seeds.
-        zooms: of the recipe.
-        images: (rows, side, side, 1), row by row with `table`, which has the split.
-        table: calibration takes its validation images.
-        cache_dir: folder of finished fits.
-
-    Returns:
-        The ensemble as a fit, and its calibration.
-    """
-    averaged = average_members(fits, zooms, cache_dir)
-    validated = evaluation.predict(averaged, images, table, rows=("val",))
-    p = validated[evaluation.CLASSES].to_numpy()
-    calibration = models.fit_calibration(p, validated.label)
-    members = tuple(fit.model for fit in fits)
-    key = short_digest(averaged.record["settings_hash"], *dataclasses.astuple(calibration))
-    record = averaged.record | {"settings_hash": key}
-    model = models.Ensemble(members, zooms, calibration).to_model()
-    return training.Fit(model, record, averaged.history, cache_dir / key), calibration
-
-
-def threshold(predictions: pd.DataFrame, recall: float = evaluation.RECALL) -> float:
-    """The rule `selected`: the highest threshold with that recall on the clean pneumonias.
-
-    Validation labels come from two graders, those of the test images from three, so some validation
-    pneumonias are likely to be normal images with a wrong label, and a threshold low enough to
-    catch them costs specificity. Left out by the rule of confident learning (Northcutt et al.
-    2021): pneumonias that look at least as normal as the average normal image does.
-
-    Args:
-        predictions: with validation rows; the others are left aside.
-        recall: sensitivity, 0-1.
-    """
-    rows = evaluation.collapse(predictions[predictions.split == "val"])
-    ill = rows.label != LABELS[0]
-    doubtful = ill & (rows.p_pneumonia <= rows.p_pneumonia[~ill].mean())
-    clean = rows if doubtful.sum() == ill.sum() else rows[~doubtful]  # nothing learnt: keep all
-    return evaluation.recall_threshold(clean.label, clean.p_pneumonia, recall)

@@ -1,45 +1,52 @@
-"""How the final network is trained and looks at a picture, and the changes of it that are tried."""
+"""How the final network is trained, and the changes of it that are tried."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 
-from helpers import models, training
+from helpers import data, lungs, models, training
 from helpers.data import Augmentation
-from helpers.models.ensemble import NO_ZOOM
-from helpers.selection.final import average_members
 from helpers.utils import UserError
 
-LIGHT = Augmentation(rotation=5, shift=0.05, zoom=(0.95, 1.05))
+LIGHT = Augmentation(
+    rotation=10, shift=0.05, zoom=(0.9, 1.25), flip=True, brightness=0.1, contrast=0.25
+)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a pretrained network is trained, and how it then looks at a picture.
+    """What a pretrained network is shown, and how it is trained.
 
     Attributes:
-        side: of the images, pixels.
+        side: of the lung crops, pixels.
         training: how it is trained, with an augmentation.
         backbone: a name in `models.BACKBONES`.
+        margin: kept around the lungs, share of the picture; None takes the whole picture.
+        standardised: whether crops have standardised gray values (see `lungs.crop`).
         classes: 2 or 3.
-        frozen_batch_norm: see `models.classifier`.
-        zooms: magnifications of a picture that are predicted and averaged (`fit_with_zooms`).
+        dropout: before the output layer (see `models.classifier`).
+        frozen_batch_norm: likewise.
+        cleaned: whether it is trained without the images whose label is in doubt (`doubtful`).
     """
 
     side: int
     training: training.TrainingConfig
     backbone: str = "mobilenet"
+    margin: float | None = lungs.MARGIN
+    standardised: bool = True
     classes: int = 3
+    dropout: float = 0.3
     frozen_batch_norm: bool = True
-    zooms: tuple[float, ...] = NO_ZOOM
+    cleaned: bool = False
 
     @classmethod
     def light(cls, side: int, epochs: int, backbone: str = "mobilenet") -> "Recipe":
-        """What all changes start from: little augmentation, one look at the picture as it is.
+        """What all changes start from: standardised lung crops, light augmentation.
 
         All epochs are run; the epoch with the lowest validation loss is kept.
         """
@@ -48,7 +55,8 @@ class Recipe:
             patience=epochs,
             learning_rate=3e-4,
             cosine_decay=True,
-            ema_momentum=0.99,
+            warm_up=min(1, epochs - 1),
+            weight_decay=1e-4,
             augmentation=LIGHT,
         )
         return cls(side, config, backbone)
@@ -69,6 +77,24 @@ class Recipe:
             recipe = RECIPE_CHANGES[name].apply(recipe)
         return recipe
 
+    def load(self, table: pd.DataFrame, localiser: keras.Model) -> np.ndarray:
+        """What the network is shown of the images of `table` (an index), row by row.
+
+        Returns:
+            uint8, (rows, side, side, 1), values 0-255, memory-mapped and read-only.
+        """
+        if self.margin is None:
+            return data.load(table, self.side)
+        return lungs.load_crops(table, localiser, self.side, self.margin, self.standardised)
+
+    def show(self, pictures: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """As `load`, of whole pictures (n, 224, 224, 1), uint8, and the boxes (n, 4) in them."""
+        if self.margin is None:
+            return lungs.crop(
+                pictures, np.tile(lungs.WHOLE, (len(pictures), 1)), self.side, 0, False
+            )
+        return lungs.crop(pictures, boxes, self.side, self.margin, self.standardised)
+
     def fit(
         self,
         images: np.ndarray,
@@ -77,11 +103,11 @@ class Recipe:
         initial: models.InitialWeights,
         cache_dir: Path | None,
     ) -> training.Fit:
-        """Train once; the zooms play no part in it.
+        """Train once.
 
         Args:
-            images: (rows, side, side, 1), row by row with `table`, which has the split.
-            table: an index with a split column.
+            images: (images, side, side, 1), as `load` gives them for the whole index.
+            table: rows of the index with a split column; its index labels say which images.
             seed: of the fit.
             initial: what `models.initial_weights(recipe.backbone)` gives.
             cache_dir: folder of finished fits.
@@ -93,10 +119,11 @@ class Recipe:
             self.classes,
             initial.path,
             frozen_batch_norm=self.frozen_batch_norm,
+            dropout=self.dropout,
         )
         return training.fit(
             build,
-            images,
+            images[table.index],
             table,
             self.training,
             seed=seed,
@@ -104,18 +131,39 @@ class Recipe:
             cache_dir=cache_dir,
         )
 
-    def fit_with_zooms(
+    def fit_folds(
         self,
         images: np.ndarray,
-        table: pd.DataFrame,
-        seed: int,
+        index: pd.DataFrame,
+        protocol: str,
+        seeds: Sequence[int],
         initial: models.InitialWeights,
         cache_dir: Path,
-    ) -> training.Fit:
-        """What `fit` gives, with the probabilities averaged over the recipe's zooms."""
-        return average_members(
-            [self.fit(images, table, seed, initial, cache_dir)], self.zooms, cache_dir
-        )
+        folds: int = 5,
+        in_doubt: Collection[str] = (),
+    ) -> dict[tuple[int, int], training.Fit]:
+        """Train on each fold of a protocol that has folds, with each seed, several side by side.
+
+        Args:
+            images: as `load` gives them for the index.
+            index: all radiographs.
+            protocol: out_of_fold or cross_validated.
+            seeds: of the folds and the fits.
+            initial, cache_dir: as in `fit`.
+            folds: how many of the folds.
+            in_doubt: files that are not trained on if the recipe is `cleaned`.
+
+        Returns:
+            The fits by seed and fold.
+        """
+        keys = [(seed, fold) for seed in seeds for fold in range(folds)]
+        jobs = []
+        for seed, fold in keys:
+            table = data.split(index, protocol, seed, fold)
+            if self.cleaned:
+                table = table[~((table.split == "train") & table.file.isin(in_doubt))]
+            jobs.append((images, table, seed, initial, cache_dir))
+        return dict(zip(keys, training.fit_all(self.fit, jobs), strict=True))
 
 
 @dataclass(frozen=True)
@@ -138,17 +186,17 @@ class RecipeChange:
 
 
 RECIPE_CHANGES = {
-    "zoom": RecipeChange(augmentation={"zoom": (1.0, 2.0)}),
-    "zoom_both_ways": RecipeChange(augmentation={"zoom": (0.8, 2.0)}),
-    "flip_and_turn": RecipeChange(augmentation={"flip": True, "rotation": 15.0}),
+    "whole_picture": RecipeChange(recipe={"margin": None}, augmentation={"zoom": (1.0, 2.0)}),
+    "no_margin": RecipeChange(recipe={"margin": 0.0}),
+    "wide_margin": RecipeChange(recipe={"margin": 0.08}),
+    "not_standardised": RecipeChange(recipe={"standardised": False}),
+    "strong_zoom": RecipeChange(augmentation={"zoom": (0.8, 1.6), "shift": 0.1}),
     "sharpness": RecipeChange(augmentation={"bands": 1.0, "blur": 1.0}),
-    "curves": RecipeChange(augmentation={"gamma": 0.7, "brightness": 0.15, "contrast": 0.4}),
-    "border": RecipeChange(augmentation={"border": 0.2}),
-    "letters": RecipeChange(augmentation={"letters": 0.5}),
-    "views": RecipeChange(recipe={"zooms": (1.0, 1.25, 1.5)}),
-    "larger": RecipeChange(recipe={"side": 128}),
-    "two_classes": RecipeChange(recipe={"classes": 2}),
+    "curves": RecipeChange(augmentation={"gamma": 0.7, "contrast": 0.4}),
+    "mixup": RecipeChange(training={"mixup": 0.2}),
     "label_smoothing": RecipeChange(training={"label_smoothing": 0.1}),
+    "weight_average": RecipeChange(training={"ema_momentum": 0.99}),
+    "high_dropout": RecipeChange(recipe={"dropout": 0.5}, training={"weight_decay": 1e-3}),
+    "cleaned": RecipeChange(recipe={"cleaned": True}),
     "batch_norm_free": RecipeChange(recipe={"frozen_batch_norm": False}),
-    "unsettled": RecipeChange(training={"cosine_decay": False, "ema_momentum": 0.0}),
 }

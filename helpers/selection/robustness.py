@@ -1,17 +1,21 @@
-"""Robustness: how a model ranks validation images that have been changed, and subgroups of them.
+"""Robustness: how a model ranks held-out images that have been changed, and subgroups of them.
 
-A validation set that resembles the training set rewards whatever tells the two classes apart there:
-framing, markers, sharpness. Here the validation images are changed one way at a time (common
-corruptions: Hendrycks & Dietterich 2019), all of them or those of one class alone, as pictures from
-elsewhere would differ.
+Held-out images that resemble the training set reward whatever tells the two classes apart there:
+framing, markers, sharpness. Here they are changed one way at a time (common corruptions: Hendrycks
+& Dietterich 2019), all of them or those of one class alone, as pictures from elsewhere would
+differ.
 """
 
+from collections.abc import Mapping
+
+import keras
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from helpers import data, evaluation, training
+from helpers import data, evaluation, lungs, training
 from helpers.data import LABELS, PNEUMONIA, transforms
+from helpers.selection.recipe import Recipe
 
 UNCHANGED = "unchanged"
 SIDES = ("all", LABELS[0], PNEUMONIA)  # whose images are changed
@@ -38,6 +42,12 @@ CORRUPTIONS = {  # name: change of one gray image (side, side), uint8
     "smaller": lambda image: transforms.affine(image, zoom=(0.85, 0.85)),
     "coarser": lambda image: transforms.coarsen(image, 0.5),
     "compressed": lambda image: transforms.compress(image, quality=15),
+    "darkened": lambda image: 0.3 * image,
+    "brightened": lambda image: image + 80.0,
+    "enlarged from 64 pixels": lambda image: transforms.coarsen(image, 64 / len(image)),
+    "mirrored": lambda image: transforms.affine(image, mirror=True),
+    "turned by 15 degrees": lambda image: transforms.affine(image, angle=15),
+    "black border": lambda image: transforms.blacken_border(image, [0.1] * 4),
     "lettered": _lettered,
 }
 
@@ -50,24 +60,35 @@ def corrupt(images: np.ndarray, name: str) -> np.ndarray:
     return np.stack(changed)[..., None]
 
 
-def predict(fit: training.Fit, images: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
-    """Prediction tables of the validation images under every corruption, below each other.
+def predict(
+    candidates: Mapping[str, tuple[Recipe, training.Fit]],
+    pictures: np.ndarray,
+    table: pd.DataFrame,
+    localiser: keras.Model,
+) -> pd.DataFrame:
+    """Prediction tables of candidates under every corruption, below each other.
+
+    The whole pictures are corrupted, and the lungs are sought in what comes out.
 
     Args:
-        fit: of two or three classes.
-        images: (rows, side, side, 1), row by row with `table`.
-        table: an index with a split column.
+        candidates: recipe and fit, of two or three classes, by name.
+        pictures: uint8, (rows, 224, 224, 1), row by row with `table`.
+        table: rows of an index with a split column.
+        localiser: finds the lungs.
 
     Returns:
-        The columns of `evaluation.predict`, three classes collapsed, and `corruption`.
+        The columns of `evaluation.predict`, three classes collapsed, candidate and corruption.
     """
-    rows = (table.split == "val").to_numpy()
-    held_out, table = np.asarray(images[rows]), table[rows]
-    tables = {
-        name: evaluation.collapse(evaluation.predict(fit, corrupt(held_out, name), table))
-        for name in (UNCHANGED, *CORRUPTIONS)
-    }
-    return pd.concat(tables, names=["corruption"]).reset_index("corruption")
+    tables = {}
+    for corruption in (UNCHANGED, *CORRUPTIONS):
+        changed = corrupt(pictures, corruption)
+        boxes, _ = lungs.locate(localiser, changed)
+        for name, (recipe, fit) in candidates.items():
+            shown = recipe.show(changed, boxes)
+            predicted = evaluation.predict(fit, shown, table, rows=set(table.split))
+            tables[name, corruption] = evaluation.collapse(predicted)
+    found = pd.concat(tables, names=["candidate", "corruption"])
+    return found.reset_index(["candidate", "corruption"])
 
 
 def aucs(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -92,7 +113,7 @@ def aucs(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores(predictions: pd.DataFrame) -> dict[str, float]:
-    """What a candidate is judged by: val_auc, corrupted_auc and worst_case_auc.
+    """How one candidate stands it: unchanged_auc, corrupted_auc and worst_case_auc.
 
     They are the AUC on the unchanged images, the mean of `aucs` under corruption, and the worst of
     those, since a mean over many harmless changes hides the one that breaks a network (worst-group
@@ -101,7 +122,7 @@ def scores(predictions: pd.DataFrame) -> dict[str, float]:
     table = aucs(predictions)
     corrupted = table.drop(index=UNCHANGED).to_numpy()
     return {
-        "val_auc": float(table.loc[UNCHANGED, SIDES[0]]),
+        "unchanged_auc": float(table.loc[UNCHANGED, SIDES[0]]),
         "corrupted_auc": float(corrupted.mean()),
         "worst_case_auc": float(corrupted.min()),
     }

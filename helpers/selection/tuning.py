@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 
-from helpers import data, evaluation, models, paths, training
-from helpers.data import Augmentation, augmentation, reading, transforms
+from helpers import data, evaluation, models, paths, reading, training
+from helpers.data import Augmentation, augmentation, transforms
 from helpers.parameters import check_values
 from helpers.training.config import TrainingConfig
 from helpers.training.fit import VERSION as TRAINING_VERSION

@@ -4,5 +4,15 @@ from helpers.training.backend import device, set_up
 from helpers.training.config import TrainingConfig
 from helpers.training.curves import epochs_table
 from helpers.training.fit import Fit, fit, fit_estimator
+from helpers.training.parallel import fit_all
 
-__all__ = ["Fit", "TrainingConfig", "device", "epochs_table", "fit", "fit_estimator", "set_up"]
+__all__ = [
+    "Fit",
+    "TrainingConfig",
+    "device",
+    "epochs_table",
+    "fit",
+    "fit_all",
+    "fit_estimator",
+    "set_up",
+]

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import joblib
 from threadpoolctl import threadpool_limits
 
 from helpers.models import keras
@@ -64,6 +65,18 @@ def facts() -> dict:
     return {"device": device(), "backend": keras.backend.backend()} | {
         name: _set_up[name] for name in ("precision", "threads")
     }
+
+
+def settings() -> dict:
+    """What `set_up` was told: threads and precision."""
+    return dict(_set_up)
+
+
+def room() -> int:
+    """How many fits have room side by side with their threads; a GPU takes one at a time."""
+    if not _set_up["threads"] or not device().endswith("cores)"):
+        return 1
+    return max(1, joblib.cpu_count() // _set_up["threads"])
 
 
 def versions() -> list[str]:

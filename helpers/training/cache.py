@@ -12,7 +12,8 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from helpers.data import augmentation, reading, transforms
+from helpers import reading
+from helpers.data import augmentation, transforms
 from helpers.models import keras
 from helpers.training import backend
 from helpers.utils import write_atomically

@@ -15,7 +15,7 @@ import pandas as pd
 from sklearn.base import clone
 from tqdm import tqdm
 
-from helpers.data import LABELS, Augmentation
+from helpers.data import LABELS
 from helpers.models import Base, keras
 from helpers.training import backend, cache
 from helpers.training.config import TrainingConfig
@@ -117,8 +117,8 @@ def fit(
     codes = _targets(table, classes)
     targets = codes if classes == 2 else np.eye(classes, dtype=np.float32)[codes]
     train, val = (np.flatnonzero(table.split == name) for name in ("train", "val"))
-    batches = Batches(inputs[train], targets[train], config.batch_size, config.augmentation, seed)
-    _compile(model, classes, config, steps=config.epochs * len(batches))
+    batches = Batches(inputs[train], targets[train], config, seed)
+    _compile(model, classes, config, steps=len(batches))
     stopping = keras.callbacks.EarlyStopping(
         "val_loss", patience=config.patience, restore_best_weights=True
     )
@@ -127,7 +127,7 @@ def fit(
     start = time.perf_counter()
     model.fit(
         batches,
-        validation_data=Batches(inputs[val], targets[val], 128),
+        validation_data=Batches(inputs[val], targets[val]),
         epochs=config.epochs,
         class_weight=_balanced(codes[train]) if config.class_weights else None,
         callbacks=[*swapping, stopping, log, keras.callbacks.TerminateOnNaN()],
@@ -143,13 +143,22 @@ def fit(
 
 
 def _compile(model: keras.Model, classes: int, config: TrainingConfig, steps: int) -> None:
+    """Compile for training; `steps` are those of an epoch."""
     rate = config.learning_rate
     if config.cosine_decay:
-        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
+        warm = {"warmup_target": rate, "warmup_steps": config.warm_up * steps}
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if config.warm_up else rate,
+            decay_steps=(config.epochs - config.warm_up) * steps,
+            **(warm if config.warm_up else {}),
+        )
     ema = {"use_ema": True, "ema_momentum": config.ema_momentum} if config.ema_momentum else {}
+    optimizer = keras.optimizers.Adam(rate, **ema)
+    if config.weight_decay:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **ema)
     losses = keras.losses.BinaryCrossentropy, keras.losses.CategoricalCrossentropy
     model.compile(
-        optimizer=keras.optimizers.Adam(rate, **ema),
+        optimizer=optimizer,
         loss=losses[classes > 2](label_smoothing=config.label_smoothing),
         metrics=["accuracy"],
         jit_compile=backend.jit_compile(),
@@ -210,19 +219,25 @@ def fit_estimator(
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of inputs and targets; shuffled and augmented anew each epoch when seeded."""
+    """Batches of inputs and targets; for training shuffled and changed anew each epoch.
+
+    Args:
+        inputs: images or features, one a row.
+        targets: row by row with them.
+        config: how they are changed in training; None for validation, where nothing is.
+        seed: of the order and the changes.
+    """
 
     def __init__(
         self,
         inputs: np.ndarray,
         targets: np.ndarray,
-        batch_size: int,
-        augmentation: Augmentation | None = None,
-        seed: int | None = None,
+        config: TrainingConfig | None = None,
+        seed: int = 0,
     ):
         super().__init__()
-        self.inputs, self.targets = inputs, targets
-        self.batch_size, self.augmentation, self.seed = batch_size, augmentation, seed
+        self.inputs, self.targets, self.config, self.seed = inputs, targets, config, seed
+        self.batch_size = config.batch_size if config else 128
         self.epoch = -1
         self.on_epoch_begin()
 
@@ -232,16 +247,31 @@ class Batches(keras.utils.PyDataset):
     def on_epoch_begin(self) -> None:
         self.epoch += 1
         self.order = np.arange(len(self.inputs))
-        if self.seed is not None:
+        if self.config:
             self.order = np.random.default_rng([self.seed, self.epoch]).permutation(self.order)
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         rows = self.order[number * self.batch_size : (number + 1) * self.batch_size]
-        inputs = self.inputs[rows]
-        if self.augmentation:
-            generator = np.random.default_rng([self.seed, self.epoch, number])
-            inputs = self.augmentation(inputs, generator)
-        return inputs, self.targets[rows]
+        inputs, targets = self.inputs[rows], self.targets[rows]
+        if not self.config:
+            return inputs, targets
+        generator = np.random.default_rng([self.seed, self.epoch, number])
+        if self.config.augmentation:
+            inputs = self.config.augmentation(inputs, generator)
+        if self.config.mixup:
+            return _mixed(inputs, targets, self.config.mixup, generator)
+        return inputs, targets
+
+
+def _mixed(
+    inputs: np.ndarray, targets: np.ndarray, strength: float, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A batch blended with itself in another order, its targets likewise; float32."""
+    share, order = generator.beta(strength, strength), generator.permutation(len(inputs))
+    return tuple(
+        (share * part + (1 - share) * part[order]).astype(np.float32)
+        for part in (inputs.astype(np.float32), targets)
+    )
 
 
 class EpochLog(keras.callbacks.Callback):

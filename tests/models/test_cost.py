@@ -26,11 +26,11 @@ def test_mflops_of_known_layers():
     )
 
 
-def test_mflops_counts_every_zoom_of_every_member():
+def test_mflops_counts_every_member():
     members = tuple(models.cnn(32, (4,), classes=3) for _ in range(2))
     calibration = 9 / 1e6  # a dense layer of 3 x 3
-    several = models.Ensemble(members, zooms=(1.0, 1.25, 1.5)).to_model()
-    assert models.mflops(several) == pytest.approx(6 * models.mflops(members[0]) + calibration)
+    several = models.Ensemble(members).to_model()
+    assert models.mflops(several) == pytest.approx(2 * models.mflops(members[0]) + calibration)
 
 
 def test_mflops_grows_with_the_square_of_the_side():

@@ -1,6 +1,5 @@
-"""Several networks and zooms as one calibrated model: what it says, and its parts again."""
+"""Several networks as one calibrated model: what it says, and its parts again."""
 
-import cv2
 import numpy as np
 import pytest
 
@@ -69,30 +68,19 @@ def test_the_ensemble_averages_and_calibrates(members, pictures):
     np.testing.assert_allclose(answer(model, pictures), calibration(mean), atol=1e-5)
 
 
-def test_a_zoom_is_the_middle_of_the_picture_at_its_whole_side(members, pictures):
-    ensemble = models.Ensemble(members[:1], zooms=(1.0, 1.5))
-    margin = round(SIDE / 6)
-    assert ensemble.crop_margins() == [0, margin]
-    middle = [cv2.resize(x[margin:-margin, margin:-margin, 0], (SIDE, SIDE)) for x in pictures]
-    both = [answer(members[0], x) for x in (pictures, np.stack(middle)[..., None])]
-    np.testing.assert_allclose(answer(ensemble.to_model(), pictures), np.mean(both, 0), atol=1e-5)
-
-
 @pytest.mark.parametrize("classes", [2, 3])
 def test_one_plain_network_stays_that_network(classes):
     alone = builders.network(0, classes)
     ensemble = models.Ensemble((alone,))
     assert ensemble.to_model() is alone
-    assert ensemble.crop_margins() == [0]
     again = models.Ensemble.from_model(alone)
     assert again.members == (alone,) and again.to_model() is alone
 
 
 def test_saved_and_loaded_it_comes_apart_into_what_it_was_made_of(members, pictures, tmp_path):
-    ensemble = models.Ensemble(members, (1.0, 1.25, 1.5), models.Calibration(1.7, -0.4))
+    ensemble = models.Ensemble(members, models.Calibration(1.7, -0.4))
     ensemble.to_model().save(tmp_path / "model.keras")
     again = models.Ensemble.from_model(keras.models.load_model(tmp_path / "model.keras"))
-    assert sorted(again.crop_margins()) == sorted(ensemble.crop_margins())
     assert again.calibration.scale == pytest.approx(1.7)
     assert again.calibration.shift == pytest.approx(-0.4)
     for old, new in zip(members, again.members, strict=True):
@@ -101,12 +89,10 @@ def test_saved_and_loaded_it_comes_apart_into_what_it_was_made_of(members, pictu
     np.testing.assert_allclose(*both, atol=1e-6)
 
 
-def test_separated_members_keep_the_zooms_and_are_not_calibrated(members, pictures):
-    zooms = (1.0, 1.5)
-    ensemble = models.Ensemble(members, zooms, models.Calibration(3.0, 1.0))
+def test_separated_members_are_not_calibrated(members, pictures):
+    ensemble = models.Ensemble(members, models.Calibration(3.0, 1.0))
     parts = ensemble.separate()
     assert [part.members for part in parts] == [(member,) for member in members]
-    assert {part.zooms for part in parts} == {zooms}
     assert {part.calibration for part in parts} == {None}
     mean = np.mean([answer(part.to_model(), pictures) for part in parts], axis=0)
     expected = ensemble.calibration(mean)

@@ -1,61 +1,39 @@
-"""Lungs: a network that finds the box around both lungs, and pictures cropped to that box.
+"""A network that finds the box around the lungs: its layers, its training, its answers."""
 
-A box is (x0, y0, x1, y1): left, top, right and bottom edge as shares of width and height, and it
-just encloses both lung fields. `data/lung_boxes.csv` holds boxes drawn by eye on training images.
-"""
-
-from collections.abc import Sequence
+import math
 from functools import partial
 from pathlib import Path
 
-import cv2
 import keras
 import numpy as np
 import pandas as pd
 from keras import layers
 
 from helpers import data, paths
+from helpers.lungs import sampling
 from helpers.models import InitialWeights, classifier
-from helpers.training import backend
-from helpers.utils import UserError
+from helpers.training import backend, cache
+from helpers.utils import UserError, short_digest, write_atomically
 
-EDGES = ["x0", "y0", "x1", "y1"]
+VERSION = 1  # raise it when the same boxes give another localiser
+FILE = "lungs.keras"  # of the localiser, in a folder of models
 SIDE = 128  # of the pictures that the network takes, pixels
 BINS = 64  # places of an edge that the network tells apart
 OUTSIDE = 0.1  # how far beyond the picture an edge may be sought, share of the side
 BATCH = 32
+LOOKED_AT = 224  # side of the pictures that lungs are found in and cropped from, pixels
 MAPS = ("conv_pw_5_relu", "conv_pw_11_relu")  # of MobileNet: fine, and with a wide view
-
-
-def drawn_boxes(table: pd.DataFrame) -> pd.DataFrame:
-    """The drawn boxes of an index's pictures: file, reading (1 or 2), the edges, unsure, note.
-
-    They stand in `lung_boxes.csv` in the folder of the radiographs (synthetic ones have it), else
-    in `data/lung_boxes.csv`.
-
-    Raises:
-        UserError: none of the pictures has a box.
-    """
-    own = Path(table.path.iloc[0]).parents[2] / paths.LUNG_BOXES.name
-    place = own if own.exists() else paths.LUNG_BOXES
-    boxes = pd.read_csv(place, keep_default_na=False)
-    boxes = boxes[boxes.file.isin(table.file)].reset_index(drop=True)
-    if boxes.empty:
-        raise UserError(f"{place} has no box of these radiographs: draw some, or leave this out")
-    return boxes
-
-
-def mean_boxes(drawn: pd.DataFrame) -> pd.DataFrame:
-    """One box a picture, the mean of its readings: the edges, with the file as index."""
-    return drawn.groupby("file")[EDGES].mean()
+WHOLE = np.float32([[0, 0, 1, 1]])  # the box of the whole picture
 
 
 def localiser(initial: InitialWeights) -> keras.Model:
-    """A network from pictures (n, 128, 128, 1), raw 0-255, to boxes (n, 4).
+    """A network from pictures (n, 128, 128, 1), raw 0-255, to boxes (n, 4) and spreads (n, 1).
 
     Two stages of MobileNet's feature maps are added, and their mean and maximum along the columns
     (for the left and the right edge) and along the rows (for top and bottom) give each edge a
-    probability at each of 64 places; its expectation is the edge (soft-argmax: Nibali et al. 2018).
+    probability at each of 64 places. Its expectation is the edge (soft-argmax: Nibali et al. 2018),
+    and the largest standard deviation of the four, a share of the side, is the spread: large where
+    the network does not know where an edge is.
 
     Args:
         initial: weights of MobileNet, as `models.initial_weights("mobilenet")` gives them.
@@ -67,15 +45,21 @@ def localiser(initial: InitialWeights) -> keras.Model:
     x = layers.Activation("swish")(layers.Add()([fine, wide]))
     x = layers.SpatialDropout2D(0.1)(x)
     x = layers.Conv2D(64, 3, padding="same", activation="swish")(x)
-    across, down = _edges(x, axis=1), _edges(x, axis=2)  # (n, 2) each: low and high edge
-    boxes = layers.Concatenate(name="boxes", dtype="float32")(
+    across, down = _edges(x, axis=1), _edges(x, axis=2)  # (n, 2, 2) each
+    edges = layers.Concatenate(axis=1, dtype="float32")(
         [across[:, :1], down[:, :1], across[:, 1:], down[:, 1:]]
     )
-    return keras.Model(base.input, boxes, name="localiser")
+    variance = edges[..., 1] - keras.ops.square(edges[..., 0])
+    spread = keras.ops.sqrt(keras.ops.max(keras.ops.relu(variance), axis=1, keepdims=True))
+    return keras.Model(base.input, [edges[..., 0], spread], name="localiser")
 
 
 def _edges(x: keras.KerasTensor, axis: int) -> keras.KerasTensor:
-    """Low and high edge (n, 2) along the axis that is left when `axis` of the maps is pooled."""
+    """Low and high edge along the axis that is left when `axis` of the maps is pooled.
+
+    Returns:
+        (n, 2, 2): of both edges the expectation and that of the square.
+    """
     pooled = [keras.ops.mean(x, axis=axis), keras.ops.max(x, axis=axis)]
     profile = layers.Concatenate()(pooled)
     profile = layers.Conv1D(64, 3, padding="same", activation="swish")(profile)
@@ -83,11 +67,11 @@ def _edges(x: keras.KerasTensor, axis: int) -> keras.KerasTensor:
     profile = layers.Conv1D(48, 7, padding="same", activation="swish")(profile)
     profile = layers.Conv1D(2, 7, padding="same", dtype="float32")(profile)
     share = layers.Permute((2, 1))(layers.Softmax(axis=1, dtype="float32")(profile))
-    places = layers.Dense(1, use_bias=False, trainable=False, dtype="float32")
-    found = places(share)
+    moments = layers.Dense(2, use_bias=False, trainable=False, dtype="float32")
+    found = moments(share)
     spots = (np.arange(BINS) + 0.5) / BINS * (1 + 2 * OUTSIDE) - OUTSIDE
-    places.set_weights([spots[:, None]])
-    return found[..., 0]
+    moments.set_weights([np.column_stack([spots, spots**2])])
+    return found
 
 
 def fit_localiser(
@@ -96,12 +80,14 @@ def fit_localiser(
     initial: InitialWeights,
     *,
     seed: int = 0,
-    epochs: int = 80,
+    epochs: int = 60,
+    cache_dir: Path | None = None,
 ) -> keras.Model:
-    """Train the localiser on random windows of pictures, with frozen batch norm.
+    """Train the localiser on random windows of pictures.
 
     Adam with decoupled weight decay (Loshchilov & Hutter 2019), warm-up and cosine decay, Huber
-    loss; the exponential moving average of the weights is kept.
+    loss; the exponential moving average of the weights is kept. Batch norm is frozen where the
+    weights of MobileNet are pretrained.
 
     Args:
         images: uint8, (n, side, side, 1); best larger than the 128 pixels that are looked at.
@@ -109,20 +95,37 @@ def fit_localiser(
         initial: weights of MobileNet.
         seed: of weights, windows and order.
         epochs: passes over the pictures.
+        cache_dir: folder of finished fits.
     """
     backend.start_fit(seed)
     model = localiser(initial)
-    windows = _Windows(np.asarray(images), np.asarray(boxes, np.float32), seed)
+    images, boxes = np.asarray(images), np.asarray(boxes, np.float32)
+    key = cache.settings_hash(
+        {
+            "model": model.to_json(),
+            "initial_weights": cache.digest(*model.get_weights()),
+            "data": cache.digest(images, boxes),
+            **{"seed": seed, "epochs": epochs, "sampling": sampling.VERSION},
+        },
+        VERSION,
+    )
+    if cache_dir and (found := cache.read(Path(cache_dir) / key, model)):
+        return found[0]
+    windows = _Windows(images, boxes, seed)
     steps = epochs * len(windows)
+    warm = min(2 * len(windows), steps // 2)
     rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps, warmup_target=5e-4, warmup_steps=min(2 * len(windows), steps // 2)
+        0.0, steps - warm, warmup_target=5e-4, warmup_steps=warm
     )
     momentum = max(0.0, 1 - 20 / steps)  # a mean over some twentieth of all steps
     optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4, use_ema=True, ema_momentum=momentum)
     loss = keras.losses.Huber(delta=0.02)
-    model.compile(optimizer=optimizer, loss=loss, jit_compile=backend.jit_compile())
-    model.fit(windows, epochs=epochs, shuffle=False, verbose=0)
-    optimizer.finalize_variable_values(model.trainable_variables)
+    of_boxes = keras.Model(model.input, model.outputs[0])
+    of_boxes.compile(optimizer=optimizer, loss=loss, jit_compile=backend.jit_compile())
+    history = of_boxes.fit(windows, epochs=epochs, shuffle=False, verbose=0).history
+    optimizer.finalize_variable_values(of_boxes.trainable_variables)
+    if cache_dir:
+        cache.write(Path(cache_dir) / key, model, {"settings_hash": key}, pd.DataFrame(history))
     return model
 
 
@@ -135,7 +138,7 @@ class _Windows(keras.utils.PyDataset):
         self.on_epoch_begin()
 
     def __len__(self) -> int:
-        return max(1, len(self.images) // BATCH)
+        return math.ceil(len(self.images) / BATCH)
 
     def on_epoch_begin(self) -> None:
         self.epoch += 1
@@ -165,7 +168,7 @@ def random_window(
     Returns:
         The window, uint8, (128, 128, 1), and the box in its shares, cut off at its edges.
     """
-    side, box = len(image), np.asarray(box, np.float64)
+    box = np.asarray(box, np.float64)
     low, high = box[:2], box[2:]
     size = np.exp(generator.uniform(np.log(0.65), np.log(1.2), 2))  # shares of the picture
     if generator.random() < 0.5:
@@ -176,14 +179,16 @@ def random_window(
         generator.uniform(*ends),
         (low + high - size) / 2 + generator.uniform(-0.04, 0.04, 2),
     )
-    scale = SIDE / (side * size)
-    matrix = np.column_stack([np.diag(scale), -start * side * scale])
-    edge = cv2.BORDER_REPLICATE if generator.random() < 0.5 else cv2.BORDER_CONSTANT
-    window = cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_AREA, borderMode=edge)
+    part = np.float32([[*start, *(start + size)]])
+    window = sampling.sample(np.float32(image[None]), part, SIDE)[0, ..., 0]
+    if generator.random() < 0.5:  # what lies beyond the picture is black, not like its edge
+        places = start + size * ((np.arange(SIDE) + 0.5) / SIDE)[:, None]
+        inside = ((places > 0) & (places < 1)).T
+        window = window * (inside[1][:, None] & inside[0])
     found = np.clip((box - np.tile(start, 2)) / np.tile(size, 2), 0, 1)
     if generator.random() < 0.5:
         window, found = window[:, ::-1], np.array([1 - found[2], found[1], 1 - found[0], found[3]])
-    return _exposed(np.ascontiguousarray(window), generator)[..., None], found
+    return _exposed(window, generator)[..., None], found
 
 
 def _exposed(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -195,50 +200,50 @@ def _exposed(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return data.transforms.to_uint8(image)
 
 
-def locate(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The box around the lungs of each picture: (n, 4).
+def locate(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The box around the lungs of each picture, (n, 4), and its spread, (n,).
 
     Args:
-        model: from `fit_localiser`.
-        images: uint8, (n, side, side, 1); brought to 128 pixels by area.
+        model: a localiser.
+        images: uint8, (n, side, side, 1), side at least 128.
     """
-    shrink = partial(cv2.resize, dsize=(SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    small = np.stack([shrink(image[..., 0])[..., None] for image in images])
-    return model.predict(small, batch_size=64, verbose=0)
+    found = [
+        model.predict_on_batch(shrunk(images[start : start + 2 * BATCH]))
+        for start in range(0, len(images), 2 * BATCH)
+    ]
+    boxes, spreads = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return boxes, spreads[:, 0]
 
 
-def crop(images: np.ndarray, boxes: np.ndarray, side: int, margin: float = 0.03) -> np.ndarray:
-    """The pictures cropped to their boxes: uint8, (n, side, side, 1).
+def shrunk(images: np.ndarray) -> np.ndarray:
+    """Whole pictures as the localiser takes them: float32 of whole values, (n, 128, 128, 1)."""
+    whole = np.repeat(WHOLE, len(images), axis=0)
+    return np.rint(sampling.sample(np.asarray(images, np.float32), whole, SIDE))
 
-    The aspect ratio is not kept. What lies beyond a picture repeats its edge.
+
+def load_boxes(table: pd.DataFrame, model: keras.Model) -> np.ndarray:
+    """The boxes (n, 4) around the lungs of the images of `table` (an index), kept on disk.
 
     Args:
-        images: uint8, (n, any side, the same side, 1).
-        boxes: (n, 4).
-        side: of the crops, pixels.
-        margin: kept around the box on each edge, share of the picture.
+        table: at least the columns path and digest.
+        model: a localiser.
     """
-    own = images.shape[1]
-    cropped = np.empty((len(images), side, side, 1), np.uint8)
-    for number, (image, box) in enumerate(zip(images, np.asarray(boxes), strict=True)):
-        start, end = own * (box[:2] - margin), own * (box[2:] + margin)
-        scale = side / np.maximum(end - start, 1)
-        matrix = np.column_stack([np.diag(scale), 0.5 * scale - 0.5 - start * scale])
-        cropped[number, ..., 0] = cv2.warpAffine(
-            np.asarray(image), matrix, (side, side), borderMode=cv2.BORDER_REPLICATE
-        )
-    return cropped
+    weights = cache.digest(*model.get_weights())
+    key = short_digest(VERSION, sampling.VERSION, weights, list(table.digest))
+    cached = paths.CACHE / f"boxes-{key}.npy"
+    if not cached.exists():
+        boxes, _ = locate(model, data.load(table, LOOKED_AT))
+        write_atomically(cached, partial(np.save, arr=boxes))
+    return np.load(cached)
 
 
-def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of pairs of boxes (n, 4): (n,), 0-1 (Jaccard 1912)."""
-    low, high = np.maximum(boxes[:, :2], others[:, :2]), np.minimum(boxes[:, 2:], others[:, 2:])
-    both = np.clip(high - low, 0, None).prod(axis=1)
-    areas = [np.clip(x[:, 2:] - x[:, :2], 0, None).prod(axis=1) for x in (boxes, others)]
-    return both / (areas[0] + areas[1] - both)
+def open_localiser(folder: Path) -> keras.Model:
+    """The localiser of a folder of models, such as a run's.
 
-
-def errors(boxes: np.ndarray, drawn: np.ndarray, index: Sequence | None = None) -> pd.DataFrame:
-    """How far boxes (n, 4) are from drawn ones: of each edge, as a share, and iou; a row a box."""
-    table = pd.DataFrame(np.abs(boxes - drawn), index=index, columns=EDGES)
-    return table.assign(iou=iou(np.asarray(boxes), np.asarray(drawn)))
+    Raises:
+        UserError: it has none.
+    """
+    path = Path(folder) / FILE
+    if not path.exists():
+        raise UserError(f"no {FILE} in {folder}: run the notebook 11_framing first")
+    return keras.saving.load_model(path, compile=False)

@@ -1,0 +1,98 @@
+"""Lung crops: pictures cropped to the box around the lungs, as arrays and as part of a network."""
+
+from functools import partial
+
+import keras
+import numpy as np
+import pandas as pd
+
+from helpers import data, paths
+from helpers.lungs import sampling
+from helpers.lungs.localiser import LOOKED_AT, SIDE, WHOLE, load_boxes
+from helpers.training import cache
+from helpers.utils import short_digest, write_atomically
+
+MARGIN = 0.03  # kept around the box on each edge, share of the picture
+BATCH = 64
+
+
+def crop(
+    images: np.ndarray,
+    boxes: np.ndarray,
+    side: int,
+    margin: float = MARGIN,
+    standardised: bool = True,
+) -> np.ndarray:
+    """The pictures cropped to their boxes: uint8, (n, side, side, 1).
+
+    The aspect ratio is not kept. What lies beyond a picture repeats its edge.
+
+    Args:
+        images: uint8, (n, any side, the same side, 1).
+        boxes: (n, 4).
+        side: of the crops, pixels.
+        margin: kept around the box on each edge, share of the picture.
+        standardised: bring the gray values to one mean and spread (see `sampling.standardise`).
+    """
+    wide = np.asarray(boxes, np.float32) + margin * np.float32([-1, -1, 1, 1])
+    cropped = np.empty((len(images), side, side, 1), np.uint8)
+    for start in range(0, len(images), BATCH):
+        rows = slice(start, start + BATCH)
+        part = sampling.sample(np.asarray(images[rows], np.float32), wide[rows], side)
+        cropped[rows] = np.rint(sampling.standardise(part) if standardised else part)
+    return cropped
+
+
+def load_crops(
+    table: pd.DataFrame,
+    model: keras.Model,
+    side: int,
+    margin: float = MARGIN,
+    standardised: bool = True,
+) -> np.ndarray:
+    """The lung crops of the images of `table` (an index), row by row.
+
+    Made once from the images at 224 pixels and kept on disk, as `data.load` keeps images.
+
+    Args:
+        table: at least the columns path and digest.
+        model: a localiser.
+        side, margin, standardised: as in `crop`.
+
+    Returns:
+        uint8, (rows, side, side, 1), values 0-255, memory-mapped and read-only.
+    """
+    images, boxes = data.load(table, LOOKED_AT), load_boxes(table, model)
+    key = short_digest(
+        *(sampling.VERSION, side, margin, standardised, cache.digest(boxes)), list(table.digest)
+    )
+    cached = paths.CACHE / f"crops-{side}-{key}.npy"
+    if not cached.exists():
+        cropped = crop(images, boxes, side, margin, standardised)
+        write_atomically(cached, partial(np.save, arr=cropped))
+    return np.load(cached, mmap_mode="r")
+
+
+def with_crop(
+    classifier: keras.Model, localiser: keras.Model, margin: float = MARGIN
+) -> keras.Model:
+    """A network that takes whole pictures, finds the lungs, and answers for the crop.
+
+    Args:
+        classifier: takes lung crops as `crop` gives them.
+        localiser: finds the lungs.
+        margin: as in `crop`.
+
+    Returns:
+        From pictures (n, 224, 224, 1), raw 0-255, to what the classifier says, the boxes (n, 4)
+        and their spreads (n, 1): outputs called probabilities, boxes and spread.
+    """
+    image = keras.Input((LOOKED_AT, LOOKED_AT, 1), name="image")
+    whole = keras.ops.zeros_like(image[:, 0, 0, :]) + keras.ops.array(WHOLE)
+    small = sampling.sample(image, whole, SIDE, keras.ops)
+    boxes, spread = localiser(keras.ops.round(small))
+    wide = boxes + margin * keras.ops.array([[-1.0, -1.0, 1.0, 1.0]])
+    lungs = sampling.sample(image, wide, classifier.input_shape[1], keras.ops)
+    probabilities = classifier(sampling.standardise(lungs, keras.ops))
+    found = {"probabilities": probabilities, "boxes": boxes, "spread": spread}
+    return keras.Model(image, found, name="pneumonia")
