@@ -2,13 +2,13 @@
 
 from functools import partial
 
-import keras
 import numpy as np
 import pandas as pd
 
 from helpers import data, paths
 from helpers.lungs import sampling
 from helpers.lungs.localiser import LOOKED_AT, SIDE, WHOLE, load_boxes
+from helpers.models import keras
 from helpers.training import cache
 from helpers.utils import short_digest, write_atomically
 

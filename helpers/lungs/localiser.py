@@ -4,16 +4,16 @@ import math
 from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
-from keras import layers
 
 from helpers import data, paths
 from helpers.lungs import sampling
-from helpers.models import InitialWeights, classifier
+from helpers.models import InitialWeights, classifier, keras
 from helpers.training import backend, cache
 from helpers.utils import UserError, short_digest, write_atomically
+
+layers = keras.layers
 
 VERSION = 1  # raise it when the same boxes give another localiser
 FILE = "lungs.keras"  # of the localiser, in a folder of models

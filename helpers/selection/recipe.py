@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 
 from helpers import data, lungs, models, training
 from helpers.data import Augmentation
+from helpers.models import keras
 from helpers.utils import UserError
 
 LIGHT = Augmentation(

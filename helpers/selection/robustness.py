@@ -8,13 +8,13 @@ differ.
 
 from collections.abc import Mapping
 
-import keras
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from helpers import data, evaluation, lungs, training
 from helpers.data import LABELS, PNEUMONIA, transforms
+from helpers.models import keras
 from helpers.selection.recipe import Recipe
 
 UNCHANGED = "unchanged"
