@@ -9,10 +9,12 @@ from helpers.selection.final import (
     best,
     doubtful,
     ensemble,
+    matched,
     nested_calibration,
     operating_points,
+    soft_labels,
 )
-from helpers.selection.recipe import RECIPE_CHANGES, Recipe, RecipeChange
+from helpers.selection.recipe import RECIPE_CHANGES, Recipe, RecipeChange, fit_folds
 
 __all__ = [
     "RECIPE_CHANGES",
@@ -22,7 +24,10 @@ __all__ = [
     "best",
     "doubtful",
     "ensemble",
+    "fit_folds",
+    "matched",
     "nested_calibration",
     "operating_points",
     "robustness",
+    "soft_labels",
 ]

@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss
 
 from helpers import evaluation, models, training
 from helpers.data import LABELS
-from helpers.utils import short_digest
+from helpers.utils import UserError, short_digest
 
 ONLY_COMPARED = {"whole_picture"}  # the final model looks at crops
 GUARD = 0.01  # of worst-case AUC, below the best candidate's, that a choice may give up
@@ -90,7 +90,12 @@ def nested_calibration(folds: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
     Returns:
         Index before, after; columns log_loss and ece.
+
+    Raises:
+        UserError: there is one fold only.
     """
+    if len(folds) < 2:
+        raise UserError("nested_calibration takes two folds or more: raise FOLDS")
     folds, after = [table[table.split == "test"] for table in folds], []
     for number, fold in enumerate(folds):
         others = pd.concat(folds[:number] + folds[number + 1 :])
@@ -133,3 +138,34 @@ def ensemble(
     }
     model = models.Ensemble(members, calibration).to_model()
     return training.Fit(model, record, fits[0].history, cache_dir / key)
+
+
+def soft_labels(table: pd.DataFrame, out_of_fold: pd.DataFrame, share: float = 0.5) -> np.ndarray:
+    """What a network is to say of each image that learns from others: (rows, 3), sums of 1.
+
+    Args:
+        table: rows of an index.
+        out_of_fold: predictions of three classes by networks that have not seen the image; images
+            without one keep their label.
+        share: weight of these predictions beside the labels, 0-1.
+    """
+    labels = np.eye(len(LABELS))[pd.Index(LABELS).get_indexer(table.label)]
+    said = out_of_fold.set_index("file")[evaluation.CLASSES].reindex(table.file).to_numpy()
+    said = np.where(np.isnan(said), labels, said)
+    return (1 - share) * labels + share * said / said.sum(axis=1, keepdims=True)
+
+
+def matched(
+    points: dict[str, float], before: pd.DataFrame, after: pd.DataFrame
+) -> dict[str, float]:
+    """The operating points of another model: those that call as many images; no label is used.
+
+    Args:
+        points: thresholds on p_pneumonia, by name.
+        before: the predictions that they belong to.
+        after: the other model's predictions of the same images.
+    """
+    old, new = (evaluation.collapse(table).p_pneumonia.to_numpy() for table in (before, after))
+    ranked = np.sort(new)[::-1]
+    called = {name: int((old >= threshold).sum()) for name, threshold in points.items()}
+    return {name: float(ranked[max(count, 1) - 1]) for name, count in called.items()}

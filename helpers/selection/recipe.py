@@ -1,6 +1,7 @@
 """How the final network is trained, and the changes of it that are tried."""
 
-from collections.abc import Collection, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -102,6 +103,7 @@ class Recipe:
         seed: int,
         initial: models.InitialWeights,
         cache_dir: Path | None,
+        soft_labels: np.ndarray | None = None,
     ) -> training.Fit:
         """Train once.
 
@@ -111,6 +113,7 @@ class Recipe:
             seed: of the fit.
             initial: what `models.initial_weights(recipe.backbone)` gives.
             cache_dir: folder of finished fits.
+            soft_labels: (rows of the table, 3), see `training.fit`.
         """
         build = partial(
             models.classifier,
@@ -128,42 +131,51 @@ class Recipe:
             self.training,
             seed=seed,
             weights=initial.source,
+            soft_labels=soft_labels,
             cache_dir=cache_dir,
         )
 
-    def fit_folds(
-        self,
-        images: np.ndarray,
-        index: pd.DataFrame,
-        protocol: str,
-        seeds: Sequence[int],
-        initial: models.InitialWeights,
-        cache_dir: Path,
-        folds: int = 5,
-        in_doubt: Collection[str] = (),
-    ) -> dict[tuple[int, int], training.Fit]:
-        """Train on each fold of a protocol that has folds, with each seed, several side by side.
 
-        Args:
-            images: as `load` gives them for the index.
-            index: all radiographs.
-            protocol: out_of_fold or cross_validated.
-            seeds: of the folds and the fits.
-            initial, cache_dir: as in `fit`.
-            folds: how many of the folds.
-            in_doubt: files that are not trained on if the recipe is `cleaned`.
+def fit_folds(
+    recipes: Mapping[str, Recipe],
+    index: pd.DataFrame,
+    localiser: keras.Model,
+    protocol: str,
+    seeds: Sequence[int],
+    initial: models.InitialWeights,
+    cache_dir: Path,
+    folds: int = 5,
+    in_doubt: Collection[str] = (),
+) -> dict[str, dict[tuple[int, int], training.Fit]]:
+    """Train each recipe on each fold with each seed, several side by side.
 
-        Returns:
-            The fits by seed and fold.
-        """
-        keys = [(seed, fold) for seed in seeds for fold in range(folds)]
-        jobs = []
-        for seed, fold in keys:
+    Args:
+        recipes: by name.
+        index: all radiographs.
+        localiser: finds the lungs.
+        protocol: out_of_fold or cross_validated.
+        seeds: of the folds and the fits.
+        initial: of all recipes, as in `Recipe.fit`.
+        cache_dir: folder of finished fits.
+        folds: how many of the five.
+        in_doubt: files that a `cleaned` recipe is not trained on.
+
+    Returns:
+        For each name the fits by seed and fold.
+    """
+    keys, jobs = [], []
+    for name, recipe in recipes.items():
+        images = recipe.load(index, localiser)
+        for seed, fold in itertools.product(seeds, range(folds)):
             table = data.split(index, protocol, seed, fold)
-            if self.cleaned:
+            if recipe.cleaned:
                 table = table[~((table.split == "train") & table.file.isin(in_doubt))]
-            jobs.append((images, table, seed, initial, cache_dir))
-        return dict(zip(keys, training.fit_all(self.fit, jobs), strict=True))
+            keys.append((name, seed, fold))
+            jobs.append((recipe, images, table, seed, initial, cache_dir))
+    found = {name: {} for name in recipes}
+    for (name, *key), fit in zip(keys, training.fit_all(Recipe.fit, jobs), strict=True):
+        found[name][tuple(key)] = fit
+    return found
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,10 @@ def settings() -> dict:
 
 def room() -> int:
     """How many fits have room side by side with their threads; a GPU takes one at a time."""
-    if not _set_up["threads"] or not device().endswith("cores)"):
+    threads = settings()["threads"]
+    if not threads or not device().endswith("cores)"):
         return 1
-    return max(1, joblib.cpu_count() // _set_up["threads"])
+    return max(1, joblib.cpu_count() // threads)
 
 
 def versions() -> list[str]:

@@ -44,3 +44,7 @@ class TrainingConfig:
     def __post_init__(self):
         if self.warm_up and not self.cosine_decay:
             raise UserError("warm_up needs cosine_decay: set both")
+        if self.warm_up and self.warm_up >= self.epochs:
+            raise UserError(
+                f"{self.warm_up} epochs of warm_up leave none of {self.epochs}: more epochs"
+            )

@@ -74,6 +74,7 @@ def fit(
     seed: int,
     weights: str = "none",
     base: Base | None = None,
+    soft_labels: np.ndarray | None = None,
     cache_dir: Path | None = None,
 ) -> Fit:
     """Train with Adam, stop early on the validation loss, keep the weights of the best epoch.
@@ -91,10 +92,14 @@ def fit(
         seed: initial weights, order of the images, dropout and augmentation follow from it.
         weights: what the initial weights come from (a column of the results), e.g. imagenet.
         base: what made the features, if `inputs` are such: its facts go into the record.
+        soft_labels: probabilities (rows, 3) that training images are to get instead of their
+            labels, such as another model's (distillation: Hinton et al. 2015); validation keeps
+            the labels.
         cache_dir: folder of finished fits.
 
     Raises:
-        UserError: three classes are asked of images whose pathogen is not known.
+        UserError: three classes are asked of images whose pathogen is not known, or soft labels
+            are not those of three classes.
     """
     backend.start_fit(seed)
     model = build()
@@ -109,6 +114,13 @@ def fit(
         "trainable": [weight.path for weight in model.trainable_weights],
         "data": cache.data_digest(table, inputs),
     }
+    if soft_labels is not None:
+        if classes == 2 or soft_labels.shape != (len(table), classes):
+            raise UserError(
+                f"soft labels of shape {soft_labels.shape} for {len(table)} images and {classes} "
+                "classes: give three probabilities an image to a network of three classes"
+            )
+        description["soft_labels"] = cache.digest(soft_labels)
     source = base or Base(weights, inputs.shape[1], 0)
     record = _record(description, seed, classes, source, model.count_params())
     if found := _cached(cache_dir, record, model):
@@ -117,7 +129,8 @@ def fit(
     codes = _targets(table, classes)
     targets = codes if classes == 2 else np.eye(classes, dtype=np.float32)[codes]
     train, val = (np.flatnonzero(table.split == name) for name in ("train", "val"))
-    batches = Batches(inputs[train], targets[train], config, seed)
+    learnt = targets if soft_labels is None else soft_labels.astype(np.float32)
+    batches = Batches(inputs[train], learnt[train], config, seed)
     _compile(model, classes, config, steps=len(batches))
     stopping = keras.callbacks.EarlyStopping(
         "val_loss", patience=config.patience, restore_best_weights=True
@@ -297,6 +310,8 @@ class EpochLog(keras.callbacks.Callback):
 
 def _watched() -> bool:
     """Whether a person sees the output as it comes: a terminal or JupyterLab, not papermill."""
+    if os.environ.get("TQDM_DISABLE"):  # tqdm heeds it only where nothing else is said
+        return False
     if "ipykernel" in sys.modules:
         return bool({"JPY_SESSION_NAME", "VSCODE_PID"} & os.environ.keys())
     return sys.stderr.isatty()
