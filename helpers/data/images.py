@@ -7,8 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from helpers import paths
-from helpers.data import reading
+from helpers import paths, reading
 from helpers.utils import short_digest, write_atomically
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers import paths
+from helpers import paths, reading
 from helpers.data import folder as labelled
-from helpers.data import kermany, reading, synthetic
+from helpers.data import kermany, synthetic
 from helpers.utils import UserError, short_digest, write_atomically
 
 VERSION = 1  # part of the cache's key: raise it when the columns or their contents change

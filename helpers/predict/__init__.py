@@ -1,33 +1,42 @@
 """The published model: export it, open it, ask it. `python -m helpers.predict` is its command.
 
-TensorFlow, ONNX Runtime, pydicom and the rest of `helpers` are imported when they are needed, so
-that help and mistakes come at once.
+Keras, ONNX Runtime, pydicom and what else takes long to import are imported when they are needed,
+so that help and mistakes come at once.
 """
 
+from helpers.predict.checks import NO_CHEST, NO_DETAIL, NO_LUNGS, UNFAMILIAR, detail
 from helpers.predict.chest_check import fit_chest_check, is_frontal_chest
 from helpers.predict.model import (
+    BALANCED,
     BATCH,
     FACTS,
     FILES,
-    NO_CHEST,
+    POINTS,
+    SCREENING,
     Facts,
     Model,
     check_file,
-    export,
-    largest_difference,
     open_model,
     predict,
     read_facts,
 )
+from helpers.predict.writing import export, largest_difference
 
 __all__ = [
+    "BALANCED",
     "BATCH",
     "FACTS",
     "FILES",
     "NO_CHEST",
+    "NO_DETAIL",
+    "NO_LUNGS",
+    "POINTS",
+    "SCREENING",
+    "UNFAMILIAR",
     "Facts",
     "Model",
     "check_file",
+    "detail",
     "export",
     "fit_chest_check",
     "is_frontal_chest",

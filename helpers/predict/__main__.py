@@ -3,16 +3,14 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from helpers import paths
-from helpers.predict.model import FILES, Model, open_model, predict
-from helpers.utils import UserError, native_messages_hidden, write_atomically
-
-NOTE = "This is not a medical device: a study's model, not to be used for diagnosis or treatment."
+from helpers.predict.model import BATCH, KERAS, NOTE, ONNX, POINTS, Model, open_model, predict
+from helpers.utils import UserError, write_atomically
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,56 +30,71 @@ def _parser() -> argparse.ArgumentParser:
         description="Pneumonia on frontal chest X-rays of children: what the model says.",
         epilog=NOTE,
     )
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="a JPEG, PNG or DICOM file")
-    parser.add_argument(
-        "--model",
-        metavar="FILE",
-        type=Path,
-        default=paths.MODELS / FILES[0],
-        help=".keras or .onnx",
+    add = parser.add_argument
+    add("images", metavar="IMAGE", nargs="+", help="a JPEG, PNG or DICOM file")
+    add("--model", metavar="FILE", type=Path, help=".onnx (fast) or .keras")
+    add(
+        "--operating-point",
+        choices=POINTS,
+        default=POINTS[0],
+        help="balanced (the default): as often right on ill as on healthy children; "
+        "screening: misses fewer ill ones and calls more healthy ones ill",
     )
-    parser.add_argument(
-        "--heatmap", metavar="DIR", type=Path, help="where the model looked, as PNG"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    add("--force", action="store_true", help="answer also where something speaks against it")
+    add("--heatmap", metavar="DIR", type=Path, help="what speaks for pneumonia where, as PNG")
+    add("--json", action="store_true", help="one JSON document instead of lines")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.heatmap:
         _check_heatmap(options)
-    model = open_model(options.model)
-    rows, pictures = [], []
-    for row, picture in predict(model, options.images):
+    model = open_model(options.model or paths.MODELS / (KERAS if options.heatmap else ONNX))
+    rows, failed = [], False
+    for row in _rows(model, options):
         if "error" in row:
+            failed = True
             print(f"error: {row['error']}", file=sys.stderr)
         elif not options.json:
             print(_line(row))
-        rows.append(row)
-        pictures.append(picture)
-    if options.heatmap:
-        _write_heatmaps(model, rows, pictures, options.heatmap)
-    said = {"model": str(model.path), "threshold": model.facts.threshold, "note": NOTE}
+        if options.json:
+            rows.append(row)
+    point = options.operating_point
+    said = {"model": str(model.path), "operating_point": point}
+    said |= {"threshold": model.facts.thresholds[point], "note": NOTE}
     if options.json:
         print(json.dumps({**said, "images": rows}, indent=1))
     else:
-        print(f"{said['model']}, pneumonia from {100 * said['threshold']:.1f} % on. {NOTE}")
-    return int(any("error" in row for row in rows))
+        threshold = f"{point}, pneumonia from {100 * said['threshold']:.1f} % on"
+        print(f"{said['model']}, operating point {threshold}. {NOTE}")
+    return int(failed)
+
+
+def _rows(model: Model, options: argparse.Namespace) -> Iterator[dict]:
+    """The row of each image; where heat maps are wanted, with the path of its own."""
+    used: set[str] = set()
+    for start in range(0, len(options.images), BATCH):
+        files = options.images[start : start + BATCH]
+        answers = list(predict(model, files, options.operating_point, options.force))
+        if options.heatmap:
+            _write_heatmaps(model, answers, options.heatmap, used)
+        yield from (row for row, _ in answers)
 
 
 def _line(row: dict) -> str:
     answer = row["prediction"]
     if answer is None:
-        return f"{row['file']}: {row['reason']}: no prediction"
+        return f"{row['file']}: {row['reason']}: no decision"
     p, bacteria, virus = (100 * answer[f"p_{x}"] for x in ("pneumonia", "bacteria", "virus"))
     return (
         f"{row['file']}: probability of pneumonia {p:.1f} % (bacterial {bacteria:.1f} %, "
         f"viral {virus:.1f} %), decision: {answer['decision']}"
+        + (f" (forced: {row['reason']})" if "reason" in row else "")
     )
 
 
 def _check_heatmap(options: argparse.Namespace) -> None:
-    if options.model.suffix == ".onnx":
+    if options.model and options.model.suffix == ".onnx":
         raise UserError("heat maps need the Keras model: give a .keras file with --model")
     try:
         options.heatmap.mkdir(parents=True, exist_ok=True)
@@ -91,37 +104,19 @@ def _check_heatmap(options: argparse.Namespace) -> None:
         ) from error
 
 
-def _write_heatmaps(model: Model, rows: list[dict], pictures: list, folder: Path) -> None:
+def _write_heatmaps(model: Model, answers: list[tuple], folder: Path, used: set[str]) -> None:
     """Write a heat map for each row that has a picture, and its path into the row."""
-    from PIL import Image
-
-    from helpers import explain
-    from helpers.models import Ensemble
-
-    places = [place for place, picture in enumerate(pictures) if picture is not None]
-    if not places:
+    shown = [(row, picture) for row, picture in answers if picture is not None]
+    if not shown:
         return
-    images = np.stack([pictures[place] for place in places])
-    with native_messages_hidden():
-        heat = explain.grad_cam(Ensemble.from_model(model.network), images[..., None])
-    names = _heatmap_names([rows[place]["file"] for place in places])
-    for place, name, image, warm in zip(places, names, images, heat, strict=True):
-        write_atomically(folder / name, Image.fromarray(explain.overlay(image, warm)).save)
-        rows[place]["heatmap"] = str(folder / name)
+    from helpers.predict import heat
 
-
-def _heatmap_names(files: Sequence[str]) -> list[str]:
-    """A file name for each file's heat map; one in use, in any case, gets a number."""
-    names, used = [], set()
-    for file in files:
-        stem, number = f"{Path(file).stem}-heatmap", 1
-        name = f"{stem}.png"
-        while name.lower() in used:
-            number += 1
-            name = f"{stem}-{number}.png"
-        used.add(name.lower())
-        names.append(name)
-    return names
+    pictures = np.stack([picture for _, picture in shown])
+    boxes = np.array([row["prediction"]["box"] for row, _ in shown])
+    for (row, _), drawn in zip(shown, heat.heat_maps(model, pictures, boxes), strict=True):
+        path = folder / heat.file_name(row["file"], used)
+        write_atomically(path, drawn.save)
+        row["heatmap"] = str(path)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,24 @@
-"""The published model: its files and the facts beside them, written, opened and asked.
+"""The published model: its files and the facts beside them, opened and asked.
 
 Beside a model `NAME.keras` or `NAME.onnx` lies `NAME.json` with its `Facts`.
 """
 
 import json
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from helpers import paths
-from helpers.predict.chest_check import is_frontal_chest
-from helpers.utils import UserError, native_messages_hidden, sha256, write_atomically
+from helpers.predict import checks
+from helpers.utils import UserError, native_messages_hidden, sha256
 
-FILES = ("pneumonia.keras", "pneumonia.onnx")
+KERAS, ONNX = FILES = ("pneumonia.keras", "pneumonia.onnx")
 FACTS = "pneumonia.json"
-NO_CHEST = "does not look like a frontal chest X-ray"
+POINTS = BALANCED, SCREENING = "balanced", "screening"  # operating points; the first is the default
+NOTE = "This is not a medical device: a study's model, not to be used for diagnosis or treatment."
 BATCH = 32
 
 
@@ -27,18 +27,26 @@ class Facts:
     """What belongs to a model besides its weights.
 
     Attributes:
-        threshold: on p_pneumonia, from which on the decision is pneumonia.
-        image_size: side of the square images that it takes, pixels.
-        labels: of its outputs, in order.
+        thresholds: on p_pneumonia, from which on the decision is pneumonia, by operating point.
+        image_size: side of the square pictures that it takes, pixels.
+        margin: kept around the lungs' box on each edge, share of the picture.
+        labels: of its probabilities, in order.
         sha256: of each file of the model, by its name.
         chest_check: what `fit_chest_check` found.
+        least_detail: of a picture (see `checks.detail`), below which there is no decision.
+        most_spread: of the lungs' box, beyond which no lungs are found.
+        most_distance: of a picture's features, squared, beyond which there is no decision.
     """
 
-    threshold: float
+    thresholds: dict[str, float]
     image_size: int
+    margin: float
     labels: tuple[str, ...]
     sha256: dict[str, str]
     chest_check: dict
+    least_detail: float
+    most_spread: float
+    most_distance: float
 
 
 def read_facts(path: Path | str | None = None) -> Facts:
@@ -52,10 +60,10 @@ def read_facts(path: Path | str | None = None) -> Facts:
         found = json.loads(path.read_text())
         known = {field.name: found[field.name] for field in fields(Facts)}
         facts = Facts(**known | {"labels": tuple(known["labels"])})
-        named = dict(facts.sha256)
+        complete = bool(dict(facts.sha256)) and all(point in facts.thresholds for point in POINTS)
     except (OSError, ValueError, KeyError, TypeError):
-        named = {}
-    if not named:
+        complete = False
+    if not complete:
         raise UserError(f"{path} does not describe a model: get it and the model's files again")
     return facts
 
@@ -79,152 +87,149 @@ def check_file(path: Path, facts: Facts) -> None:
 
 @dataclass(frozen=True)
 class Model:
-    """A published model, opened.
+    """A published model; ONNX Runtime or Keras opens it when it is asked for the first time.
 
     Attributes:
         path: of its file.
         facts: what lies beside it.
-        probabilities: from raw images (n, side, side, 1) to (n, 3), normal, bacteria, virus.
-        network: the Keras model; None for ONNX.
     """
 
     path: Path
     facts: Facts
-    probabilities: Callable[[np.ndarray], np.ndarray]
-    network: object | None = None
+
+    def answers(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """All that the model says of raw pictures (n, side, side, 1), 0-255, by name.
+
+        Returns:
+            probabilities (n, 3) of normal, bacteria, virus; the boxes (n, 4) around the lungs (see
+            `lungs`) and their spread (n, 1); the distance (n, 1) of the features, squared.
+        """
+        found = [self._ask(images[x : x + BATCH]) for x in range(0, len(images), BATCH)]
+        return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+    def judge(self, images: np.ndarray) -> tuple[dict[str, np.ndarray], list[str]]:
+        """All that the model says of uint8 pictures, and what is against saying it.
+
+        Returns:
+            As `answers`, and a reason for each picture, "" where nothing speaks against an answer.
+        """
+        found = self.answers(images)
+        unsure = [
+            checks.of_answer(spread.item(), distance.item(), self.facts)
+            for spread, distance in zip(found["spread"], found["distance"], strict=True)
+        ]
+        before = checks.of_pictures(images, self.facts)
+        return found, [first or second for first, second in zip(before, unsure, strict=True)]
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Of normal, bacteria and virus, (n, 3), for raw pictures (n, side, side, 1), 0-255."""
+        return self.answers(images)["probabilities"]
+
+    def _ask(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        images = np.asarray(images, np.float32)
+        with native_messages_hidden():
+            if self.path.suffix == ".keras":
+                return self.network.predict_on_batch(images)
+            names = [output.name for output in self._session.get_outputs()]
+            found = self._session.run(names, {self._session.get_inputs()[0].name: images})
+        return dict(zip(names, found, strict=True))
+
+    @cached_property
+    def _session(self):
+        import onnxruntime
+
+        return onnxruntime.InferenceSession(self.path, providers=["CPUExecutionProvider"])
+
+    @cached_property
+    def network(self):
+        """The Keras model of a `.keras` file, from pictures to all answers."""
+        from helpers.models import keras
+
+        return keras.saving.load_model(self.path, compile=False)
+
+    @cached_property
+    def classifier(self):
+        """The part of `network` that takes lung crops, as `lungs.crop` makes them, to (n, 3)."""
+        from helpers.models import keras
+
+        part = self.network.get_layer("classifier")
+        return keras.Model(part.input, part.output["probabilities"], name="classifier")
 
 
 def open_model(path: Path | str | None = None) -> Model:
-    """Open a `.keras` or `.onnx` file, after comparing it with the hash that is written down.
+    """Find a `.keras` or `.onnx` file, and compare it with the hash that is written down.
 
     Args:
-        path: None for the published Keras model.
+        path: None for the published ONNX file.
 
     Raises:
         UserError: the file or what belongs beside it is missing, incomplete or another one.
     """
-    path = Path(path) if path else paths.MODELS / FILES[0]
+    path = Path(path) if path else paths.MODELS / ONNX
     if path.suffix not in (".keras", ".onnx"):
         raise UserError(f"model {path}: a .keras or .onnx file is wanted")
     facts = read_facts(_existing(path).with_suffix(".json"))
     check_file(path, facts)
-    with native_messages_hidden():
-        if path.suffix == ".onnx":
-            return Model(path, facts, _onnx(path))
-        from helpers.models import keras
-
-        network = keras.saving.load_model(path, compile=False)
-    return Model(path, facts, partial(_keras, network), network)
+    return Model(path, facts)
 
 
-def _keras(network, images: np.ndarray) -> np.ndarray:
-    return network.predict(np.asarray(images, np.float32), batch_size=BATCH, verbose=0)
-
-
-def _onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: np.asarray(images, np.float32)})[0]
-
-
-def predict(model: Model, files: Sequence[Path | str]) -> Iterator[tuple[dict, np.ndarray | None]]:
-    """What the model says of each picture, in order, batch by batch.
+def predict(
+    model: Model, files: Sequence[Path | str], point: str = BALANCED, forced: bool = False
+) -> Iterator[tuple[dict, np.ndarray | None]]:
+    """What the model says of each picture, in order; a batch of pictures is held at a time.
 
     Args:
         model: an opened one.
-        files: pictures of any size and kind that `data.reading` knows.
+        files: pictures of any size and kind that `reading` knows.
+        point: the operating point, balanced or screening, that decides.
+        forced: answer also where something speaks against it.
 
     Yields:
         A row and the picture (side, side) as the model saw it. The row has `file` and
-        `prediction`: p_pneumonia, decision (pneumonia or normal), p_normal, p_bacteria, p_virus.
-        Where there is no prediction it is None, and the row has `reason`, or `error` for a file
-        that cannot be read; the picture is None then.
+        `prediction`: decision (pneumonia or normal), p_pneumonia, p_normal, p_bacteria, p_virus,
+        and box, the edges of the lungs' box (see `lungs`). Where something speaks against an answer
+        the row has it as `reason`, and `prediction` is None unless forced; for a file that cannot
+        be read it has `error`. Without a prediction the picture is None.
     """
     for start in range(0, len(files), BATCH):
-        yield from _predict_batch(model, files[start : start + BATCH])
+        rows, pictures = _read(files[start : start + BATCH], model.facts.image_size)
+        readable = [row for row in rows if "error" not in row]
+        if readable:
+            images = np.stack([picture for picture in pictures if picture is not None])
+            _fill(readable, images[..., None], model, point, forced)
+        for row, picture in zip(rows, pictures, strict=True):
+            yield row, picture if row["prediction"] else None
 
 
-def _predict_batch(model, files):
-    from helpers.data import reading
+def _read(files, size: int) -> tuple[list[dict], list[np.ndarray | None]]:
+    from helpers import reading
 
-    pictures, errors = {}, {}
-    for place, file in enumerate(files):
+    rows, pictures = [{"file": str(file), "prediction": None} for file in files], []
+    for row in rows:
         try:
-            pictures[place] = reading.read_as_stored(file, model.facts.image_size)
+            pictures.append(reading.read_as_stored(row["file"], size))
         except UserError as error:
-            errors[place] = str(error)
-    chests = {}
-    if pictures:
-        images = np.stack(list(pictures.values()))[..., None]
-        accepted = is_frontal_chest(images, model.facts.chest_check)
-        places = np.array(list(pictures))[accepted]
-        if len(places):
-            with native_messages_hidden():
-                chests = dict(zip(places, model.probabilities(images[accepted]), strict=True))
-    for place, file in enumerate(files):
-        row = {"file": str(file), "prediction": None}
-        if place in errors:
-            yield row | {"error": errors[place]}, None
-        elif place not in chests:
-            yield row | {"reason": NO_CHEST}, None
-        else:
-            yield row | {"prediction": _answer(chests[place], model.facts)}, pictures[place]
+            row["error"] = str(error)
+            pictures.append(None)
+    return rows, pictures
 
 
-def _answer(probabilities: np.ndarray, facts: Facts) -> dict:
-    parts = {f"p_{label}": float(p) for label, p in zip(facts.labels, probabilities, strict=True)}
+def _fill(rows: list[dict], images: np.ndarray, model: Model, point: str, forced: bool) -> None:
+    """Write into each row what the model says of its image, and what is against saying it."""
+    found, reasons = model.judge(images)
+    for number, (row, reason) in enumerate(zip(rows, reasons, strict=True)):
+        if forced or not reason:
+            said = {name: values[number] for name, values in found.items()}
+            row["prediction"] = _prediction(said, model.facts, point)
+        if reason:
+            row["reason"] = reason
+
+
+def _prediction(said: dict[str, np.ndarray], facts: Facts, point: str) -> dict:
+    named = zip(facts.labels, said["probabilities"], strict=True)
+    parts = {f"p_{label}": float(p) for label, p in named}
     p = 1 - parts["p_normal"]
     rounded = {name: round(value, 6) for name, value in {"p_pneumonia": p, **parts}.items()}
-    return {"decision": "pneumonia" if p >= facts.threshold else "normal", **rounded}
-
-
-def export(model, folder: Path, threshold: float, check: dict) -> None:
-    """Write `pneumonia.keras`, `pneumonia.onnx` and last `pneumonia.json` into a folder.
-
-    Args:
-        model: Keras, raw 0-255 images (n, side, side, 1) in, (n, 3) of normal, bacteria, virus out.
-            It is written without the state of an optimizer.
-        folder: made if need be; each file is complete or not there.
-        threshold: on p_pneumonia, from which on the decision is pneumonia.
-        check: of `fit_chest_check`.
-
-    Raises:
-        UserError: a file cannot be written.
-    """
-    from helpers.data import LABELS
-    from helpers.models import keras
-
-    bare = keras.Model(model.inputs, model.outputs, name=model.name)  # not compiled itself
-    plain = keras.models.clone_model(bare)  # nor are the models inside it
-    plain.set_weights(bare.get_weights())
-    files = [Path(folder) / name for name in FILES]
-    write_atomically(files[0], plain.save)
-    write_atomically(files[1], partial(_write_onnx, plain))
-    digests = {file.name: sha256(file) for file in files}
-    facts = Facts(float(threshold), plain.input_shape[1], LABELS, digests, check)
-    text = json.dumps(asdict(facts)) + "\n"
-    write_atomically(Path(folder) / FACTS, lambda path: path.write_text(text))
-
-
-def _write_onnx(model, path: Path) -> None:
-    from helpers.models import keras
-
-    inputs = keras.Input(model.input_shape[1:], name="image")
-    # Said outright: Resizing, in zooms, would put batch norm and dropout behind it into training
-    still = keras.Model(inputs, model(inputs, training=False))
-    signature = [keras.InputSpec(shape=model.input_shape, dtype="float32", name="image")]
-    with native_messages_hidden(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tf2onnx knows older versions of NumPy
-        still.export(str(path), format="onnx", verbose=False, input_signature=signature)
-
-
-def largest_difference(folder: Path, images: np.ndarray) -> float:
-    """Largest absolute difference of any probability between the two files that `export` wrote.
-
-    `images`: (n, side, side, 1), raw 0-255.
-    """
-    models = (open_model(Path(folder) / name) for name in FILES)
-    one, other = (model.probabilities(images) for model in models)
-    return float(np.abs(one - other).max())
+    box = [round(float(edge), 4) for edge in said["boxes"]]
+    decision = "pneumonia" if p >= facts.thresholds[point] else "normal"
+    return {"decision": decision, **rounded, "box": box}

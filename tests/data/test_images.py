@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers import data, paths
-from helpers.data import reading
+from helpers import data, paths, reading
 from helpers.utils import UserError
 from tests import builders
 

@@ -15,6 +15,7 @@ from helpers.utils import UserError
 BY_PATIENT = ("official", "pooled_patient", "cross_validated")
 RESPLITS = (*BY_PATIENT, "by_image", "pooled")
 LEAK_STUDY = ("leak_by_image", "leak_by_patient", "leak_by_duplicate")
+FOLDED = {"cross_validated", "out_of_fold"}
 each_resplit = pytest.mark.parametrize("name", RESPLITS)
 
 
@@ -103,12 +104,13 @@ def test_folds_test_every_image_once_and_share_no_patient(index):
 
 
 @pytest.mark.parametrize("fold", [-1, 5, None])
-def test_a_fold_is_named_where_there_are_folds(index, fold):
+@pytest.mark.parametrize("name", sorted(FOLDED))
+def test_a_fold_is_named_where_there_are_folds(index, name, fold):
     with pytest.raises(UserError, match="needs a fold from 0 to 4"):
-        data.split(index, "cross_validated", 0, fold)
+        data.split(index, name, 0, fold)
 
 
-@pytest.mark.parametrize("name", sorted(data.PROTOCOLS.keys() - {"cross_validated"}))
+@pytest.mark.parametrize("name", sorted(data.PROTOCOLS.keys() - FOLDED))
 def test_no_fold_is_named_where_there_are_none(index, name):
     with pytest.raises(UserError, match="has no folds"):
         data.split(index, name, 0, 0)
@@ -125,7 +127,7 @@ def test_the_table_of_protocols_says_what_is_tested(name, index):
     test = table[table.split == "test"]
     official = index[index.official_split == "test"]
     assert (set(test.file) == set(official.file)) == protocol.official_test
-    assert (protocol.folds > 0) == (name == "cross_validated")
+    assert (protocol.folds > 0) == (name in FOLDED)
 
 
 @pytest.mark.parametrize("name", ["official", "by_image"])
@@ -134,7 +136,7 @@ def test_without_official_test_images_there_is_no_official_split(index, name):
         data.split(index[index.official_split != "test"], name, 0)
 
 
-@pytest.mark.parametrize("name", ["official", "cross_validated"])
+@pytest.mark.parametrize("name", ["official", *sorted(FOLDED)])
 def test_too_few_patients_for_a_split_is_a_user_error(folder, name):
     with (
         pytest.raises(UserError, match="are too few to split by patient"),
@@ -194,6 +196,48 @@ def test_groups_are_linked_by_patient_or_bytes(pairs):
     pd.testing.assert_series_equal(
         pd.Series(pd.factorize(groups)[0]), pd.Series(pd.factorize(np.array(expected))[0])
     )
+
+
+# Out of fold: five folds over all but the official test images
+
+
+@pytest.fixture(scope="module")
+def folds(kermany):
+    return [data.split(kermany, "out_of_fold", 0, fold) for fold in range(5)]
+
+
+def test_out_of_fold_leaves_out_the_official_test_images_and_nothing_else(folds, kermany):
+    others = kermany[kermany.official_split != "test"]
+    assert 0 < len(others) < len(kermany)
+    for table in folds:
+        pd.testing.assert_frame_equal(table.drop(columns="split"), others)  # and its index
+
+
+def test_each_other_image_is_held_out_in_one_of_the_five_folds(folds):
+    held_out = pd.concat([table[table.split == "test"] for table in folds])
+    assert held_out.index.is_unique
+    pd.testing.assert_index_equal(held_out.index.sort_values(), folds[0].index)
+
+
+def test_out_of_fold_shares_no_patient_or_duplicate_and_has_its_shares_of_every_label(folds):
+    for table in folds:
+        assert not shared(table, "patient")
+        assert not shared(table, "digest")
+        for _, rows in table.groupby("label"):
+            assert (rows.split == "test").mean() == pytest.approx(0.2, abs=0.01)
+            rest = rows[rows.split != "test"]
+            assert (rest.split == "val").mean() == pytest.approx(0.15, abs=0.02)
+
+
+def test_out_of_fold_follows_the_seed_and_needs_no_official_test_images(index):
+    others = index[index.official_split != "test"].assign(official_split="train")
+    for seed in (0, 1):
+        first = data.split(index, "out_of_fold", seed, 2)
+        np.testing.assert_array_equal(first.split, data.split(others, "out_of_fold", seed, 2).split)
+        np.testing.assert_array_equal(
+            first.split, data.split(others, "cross_validated", seed, 2).split
+        )
+    assert (data.split(index, "out_of_fold", 0, 2).split != first.split).any()
 
 
 # The leak study: one held-out set, three training sets of one size

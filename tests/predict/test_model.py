@@ -1,9 +1,5 @@
-"""The published model's files: written, described, opened, refused when spoilt, and asked."""
+"""The published model's files: opened, refused when spoilt, and asked."""
 
-import json
-import zipfile
-
-import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,44 +7,7 @@ from PIL import Image
 from helpers import paths, predict
 from helpers.utils import UserError
 from tests import builders
-
-
-def test_the_exported_network_is_the_given_one_without_optimizers(
-    network, exported, pictures, tmp_path
-):
-    images = pictures[0][:5].astype(np.float32)
-    expected = network.predict(images, verbose=0)
-    model = exported / "pneumonia.keras"
-    assert np.array_equal(predict.open_model(model).probabilities(images), expected)
-    with zipfile.ZipFile(model) as archive:
-        assert "adam" not in archive.read("config.json").decode().lower()
-        archive.extract("model.weights.h5", tmp_path)
-    with h5py.File(tmp_path / "model.weights.h5") as weights:
-        names = []
-        weights.visit(names.append)
-    assert names and not [name for name in names if "optimizer" in name]
-
-
-def test_both_files_agree_on_any_number_of_images(exported, pictures):
-    images = pictures[0][:7]
-    assert predict.largest_difference(exported, images) < 1e-5
-    assert predict.largest_difference(exported, images[:1]) < 1e-5
-    probabilities = predict.open_model(exported / "pneumonia.onnx").probabilities(images)
-    assert probabilities.shape == (7, 3) and probabilities.std(axis=0).min() > 1e-4
-
-
-def test_what_lies_beside_the_model_describes_it(exported, check, pictures):
-    path = exported / "pneumonia.json"
-    assert path.stat().st_size < 200_000
-    assert list(json.loads(path.read_text())) == [
-        *["threshold", "image_size", "labels", "sha256", "chest_check"]
-    ]
-    facts = predict.read_facts(path)
-    assert facts.labels == ("normal", "bacteria", "virus")
-    assert (facts.image_size, facts.threshold) == (pictures[0].shape[1], 0.5)
-    assert facts.chest_check == check
-    assert set(facts.sha256) == {"pneumonia.keras", "pneumonia.onnx"}
-    assert {path.name for path in exported.iterdir()} == {*facts.sha256, "pneumonia.json"}
+from tests.predict.conftest import BOX
 
 
 def test_the_published_model_is_the_one_that_is_read_unless_another_is_named():
@@ -56,13 +15,8 @@ def test_the_published_model_is_the_one_that_is_read_unless_another_is_named():
     assert facts == predict.read_facts(paths.MODELS / "pneumonia.json")
     for name in facts.sha256:
         predict.check_file(paths.MODELS / name, facts)
-    assert facts.labels == ("normal", "bacteria", "virus") and 0 < facts.threshold < 1
-
-
-def test_exporting_to_no_folder_is_an_error(network, tmp_path, check):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write"):
-        predict.export(network, tmp_path / "file", 0.5, check)
+    assert facts.labels == ("normal", "bacteria", "virus")
+    assert 0 < facts.thresholds["screening"] <= facts.thresholds["balanced"] < 1
 
 
 def remove(name):
@@ -108,7 +62,10 @@ def test_a_row_of_answers_says_probabilities_and_decision(exported, films):
     model = predict.open_model(exported / "pneumonia.onnx")
     (row, picture), (missing, nothing) = predict.predict(model, [films[0], "missing.png"])
     answer = row["prediction"]
-    assert list(answer) == ["decision", "p_pneumonia", "p_normal", "p_bacteria", "p_virus"]
+    assert list(answer) == [
+        *["decision", "p_pneumonia", "p_normal", "p_bacteria", "p_virus", "box"]
+    ]
+    assert answer["box"] == pytest.approx(BOX)
     assert answer["decision"] == ("pneumonia" if answer["p_pneumonia"] >= 0.5 else "normal")
     assert answer["p_normal"] + answer["p_pneumonia"] == pytest.approx(1, abs=1e-5)
     assert picture.shape == (model.facts.image_size,) * 2 and picture.dtype == np.uint8

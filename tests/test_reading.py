@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.data import reading
+from helpers import reading
 from helpers.utils import UserError
 from tests import builders
 
