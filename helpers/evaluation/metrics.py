@@ -177,9 +177,11 @@ def balanced_threshold(labels, p) -> float:
     if positive.all() or not positive.any():
         raise UserError("balanced_threshold: only one class among the labels; take another split")
     cuts = np.unique(p)
-    missed = np.searchsorted(np.sort(p[positive]), cuts) / positive.sum()
-    cleared = np.searchsorted(np.sort(p[~positive]), cuts) / (~positive).sum()
-    return float(cuts[np.abs(1 - missed - cleared).argmin()])
+    ill, normal = np.sort(p[positive]), np.sort(p[~positive])
+    found = len(ill) - np.searchsorted(ill, cuts)
+    cleared = np.searchsorted(normal, cuts)
+    gaps = np.abs(found * len(normal) - cleared * len(ill))  # whole numbers: ties are exact
+    return float(cuts[gaps.argmin()])
 
 
 def recall_threshold(labels, p, recall: float = RECALL) -> float:

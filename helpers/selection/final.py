@@ -16,7 +16,7 @@ from helpers import evaluation, models, training
 from helpers.data import LABELS
 from helpers.utils import UserError, short_digest
 
-ONLY_COMPARED = {"whole_picture"}  # the final model looks at crops
+ONLY_COMPARED = {"whole_picture", "not_standardised"}  # not what the final model looks at
 GUARD = 0.01  # of worst-case AUC, below the best candidate's, that a choice may give up
 
 

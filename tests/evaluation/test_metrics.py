@@ -1,6 +1,7 @@
 """Metrics and their intervals, and the tables behind the figures; scikit-learn is the oracle."""
 
 import io
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -70,6 +71,40 @@ def test_recall_threshold_takes_labels_booleans_and_numbers():
         assert evaluation.recall_threshold(labels, p) == evaluation.recall_threshold(y, p)
 
 
+def gap(y, p, threshold):
+    """Between sensitivity and specificity, exact."""
+    found, cleared = int((p[y] >= threshold).sum()), int((p[~y] < threshold).sum())
+    return abs(Fraction(found, int(y.sum())) - Fraction(cleared, int((~y).sum())))
+
+
+@quick
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=1, max_size=60))
+def test_balanced_threshold_is_the_lowest_p_with_the_least_gap(images):
+    y, p = np.array([i[0] for i in images]), np.array([i[1] / 20 for i in images])
+    if y.all() or not y.any():
+        with pytest.raises(UserError, match="only one class"):
+            evaluation.balanced_threshold(y, p)
+        return
+    cuts = np.unique(p)
+    gaps = [gap(y, p, cut) for cut in cuts]
+    assert evaluation.balanced_threshold(y, p) == cuts[gaps.index(min(gaps))]
+
+
+def test_of_balanced_thresholds_that_are_as_good_the_lowest_is_taken():
+    assert evaluation.balanced_threshold(np.array([False, True, True]), [0.2, 0.6, 0.8]) == 0.6
+    y = np.array([0, 0, 1, 1, 1, 1, 0, 1, 0, 1], bool)
+    p = np.array([0.25, 0.75, 0.45, 0.45, 0.4, 0.85, 0.2, 0.6, 0.75, 0.4])
+    assert gap(y, p, 0.45) == gap(y, p, 0.6) == Fraction(1, 6)  # as floats they differ
+    assert evaluation.balanced_threshold(y, p) == 0.45
+
+
+def test_balanced_threshold_takes_labels_booleans_and_numbers():
+    table = predictions()
+    y, p = truth(table)
+    for labels in (table["label"], y.astype(int), np.where(y, "pneumonia", "normal")):
+        assert evaluation.balanced_threshold(labels, p) == evaluation.balanced_threshold(y, p)
+
+
 def test_the_rule_is_chosen_on_validation_alone():
     table = validation_and_test()
     found = evaluation.metrics(table, resamples=50, thresholds={"selected": 0.3})
@@ -79,6 +114,11 @@ def test_the_rule_is_chosen_on_validation_alone():
     assert set(rows["threshold"]) == {evaluation.recall_threshold(y, p)}
     assert get(found, "recall", "val", rule="val_recall_0.98")["value"] >= 0.98
     assert set(found[found["threshold_rule"] == "selected"]["threshold"]) == {0.3}
+    assert evaluation.BALANCED_RULE == "val_balanced"
+    rows = found[found["threshold_rule"] == "val_balanced"]
+    assert set(rows["threshold"]) == {evaluation.balanced_threshold(y, p)}
+    both = [get(found, x, "val", rule="val_balanced")["value"] for x in ("recall", "specificity")]
+    assert both[0] == pytest.approx(both[1], abs=0.02)
 
 
 # Metrics
@@ -95,8 +135,8 @@ def test_metrics_of_two_classes_are_those_of_scikit_learn():
         part = table[(table["split"] == split) & (table["file"].isin(kept) | (subset == "all"))]
         y, p = truth(part)
         assert set(rows["n"]) == {len(part)}
-        assert list(rows["metric"]) == BINARY + BINARY + RANKING
-        for rule in ("0.5", "val_recall_0.98"):
+        assert list(rows["metric"]) == 3 * BINARY + RANKING
+        for rule in ("0.5", "val_recall_0.98", "val_balanced"):
             threshold = get(found, "accuracy", split, subset, rule)["threshold"]
             expected = (
                 sk.accuracy_score(y, p >= threshold),
@@ -194,8 +234,10 @@ def test_without_validation_there_is_no_validation_rule():
     assert set(found["threshold_rule"]) == {"0.5", ""}
     assert set(found["split"]) == {"test"}
     table = validation_and_test()
-    healthy = table[(table["split"] == "test") | (table["label"] == "normal")]
-    assert "val_recall_0.98" not in set(evaluation.metrics(healthy, resamples=50)["threshold_rule"])
+    normal = table["label"] == "normal"
+    healthy, ill = (table[(table["split"] == "test") | own] for own in (normal, ~normal))
+    rules = [set(evaluation.metrics(x, resamples=50)["threshold_rule"]) for x in (healthy, ill)]
+    assert rules == [{"0.5", ""}, {"0.5", "val_recall_0.98", ""}]
 
 
 @pytest.mark.parametrize(

@@ -308,6 +308,24 @@ def test_frozen_stays_frozen_below_new_dense_layers(images):
     assert all(equal(before, weights_of(network, layers.Layer)))
 
 
+def test_dropout_leaves_features_out_in_training_only(images):
+    plain, dropping = (
+        models.classifier("mobilenet", SIDE, 3, end=EARLY, **options)
+        for options in ({}, {"dropout": 0.5})
+    )
+    dropping.set_weights(plain.get_weights())
+    np.testing.assert_array_equal(answer(dropping, images), answer(plain, images))
+    np.testing.assert_array_equal(plain(images, training=True), answer(plain, images))
+    own, seen = (
+        keras.Model(dropping.input, x)
+        for x in (dropping.get_layer("features").output, dropping.get_layer("probability").input)
+    )
+    own, seen = answer(own, images), np.asarray(seen(images, training=True))
+    assert (seen[own > 0] == 0).mean() == pytest.approx(0.5, abs=0.05)
+    left = seen != 0
+    np.testing.assert_allclose(seen[left], 2 * own[left], rtol=1e-4)
+
+
 # Cut short, and as a maker of features
 
 

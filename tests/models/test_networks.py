@@ -160,6 +160,31 @@ def test_parameter_count_of_the_alternating_cnn():
 # Heads
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_dropout_before_the_output_acts_in_training_only(classes):
+    inputs = keras.Input((400,))
+    plain, dropping = (
+        keras.Model(inputs, models.head(inputs, classes, **options))
+        for options in ({}, {"dropout": 0.25})
+    )
+    dropping.set_weights(plain.get_weights())
+    ones = np.ones((200, 400), np.float32)
+    np.testing.assert_array_equal(answer(dropping, ones), answer(plain, ones))
+    np.testing.assert_array_equal(plain(ones, training=True), answer(plain, ones))
+    seen = keras.Model(inputs, dropping.get_layer("probability").input)
+    seen = np.asarray(seen(ones, training=True))
+    assert (seen == 0).mean() == pytest.approx(0.25, abs=0.01)
+    np.testing.assert_allclose(seen[seen > 0], 1 / 0.75, rtol=1e-6)
+    assert dropping.output.dtype == "float32"
+
+
+def test_a_head_without_dropout_has_no_layer_for_it():
+    inputs = keras.Input((5,), name="features")
+    heads = [keras.Model(inputs, models.head(inputs, 3, x)) for x in (0.0, 0.5)]
+    kinds = [[type(layer).__name__ for layer in head.layers] for head in heads]
+    assert kinds == [["InputLayer", "Dense"], ["InputLayer", "Dropout", "Dense"]]
+
+
 @pytest.mark.parametrize(("classes", "units"), [(2, 1), (3, 3)])
 def test_new_dense_layers_give_probabilities(classes, units, pictures):
     network = models.alternating_cnn(SIDE, (2, 2), (4,))

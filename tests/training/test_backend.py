@@ -56,6 +56,31 @@ def elsewhere(path, precision="float32", **environment):
     return np.load(path), done.stdout.split()
 
 
+def test_settings_are_what_it_was_told():
+    training.set_up(seed=0, threads=builders.THREADS, precision="mixed_bfloat16")
+    found = backend.settings()
+    assert found == {"threads": builders.THREADS, "precision": "mixed_bfloat16"}
+    found["threads"] = 99
+    assert backend.settings()["threads"] == builders.THREADS
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "device", "room"),
+    [
+        (8, 2, "processor (8 cores)", 4),
+        (7, 2, "processor (8 cores)", 3),
+        (1, 2, "processor (1 cores)", 1),
+        (8, 0, "processor (8 cores)", 1),  # each takes all threads
+        (8, 2, "a GPU", 1),
+    ],
+)
+def test_there_is_room_for_as_many_fits_as_have_threads(monkeypatch, cores, threads, device, room):
+    monkeypatch.setattr("joblib.cpu_count", lambda: cores)
+    monkeypatch.setattr(backend, "device", lambda: device)
+    monkeypatch.setattr(backend, "settings", lambda: {"threads": threads})
+    assert backend.room() == room
+
+
 @pytest.mark.slow
 def test_a_fresh_process_gives_the_same_bits(tmp_path):
     here = fit()

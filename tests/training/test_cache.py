@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from helpers import models, training
-from helpers.data import Augmentation, augmentation, reading, transforms
+from helpers import models, reading, training
+from helpers.data import Augmentation, augmentation, transforms
 from helpers.models import keras
 from helpers.training import backend, cache
 from tests import builders
@@ -188,6 +188,9 @@ CONFIG_CHANGES = {
     "learning_rate": 2e-3,
     "cosine_decay": True,
     "ema_momentum": 0.9,
+    "warm_up": 1,
+    "weight_decay": 1e-4,
+    "mixup": 0.2,
     "label_smoothing": 0.1,
     "class_weights": True,
     "augmentation": None,
@@ -196,7 +199,11 @@ CONFIG_CHANGES = {
 
 def test_the_key_changes_with_every_value_of_the_configuration(key):
     assert {field.name for field in dataclasses.fields(CONFIG)} == set(CONFIG_CHANGES)
-    changed = [dataclasses.replace(CONFIG, **{name: x}) for name, x in CONFIG_CHANGES.items()]
+    falling = dataclasses.replace(CONFIG, cosine_decay=True)  # a warm-up needs it
+    changed = [
+        dataclasses.replace(falling if name == "warm_up" else CONFIG, **{name: x})
+        for name, x in CONFIG_CHANGES.items()
+    ]
     changed.append(dataclasses.replace(CONFIG, augmentation=Augmentation()))
     keys = {key(config=config) for config in (CONFIG, *changed)}
     assert len(keys) == len(changed) + 1
@@ -274,6 +281,14 @@ def test_the_key_of_an_estimator_follows_its_options_and_data(key):
     assert key(estimator=LogisticRegression()) != key(estimator=LogisticRegression(), classes=3)
 
 
+def test_the_key_changes_with_soft_labels(key):
+    build, labels = partial(NETWORK, 3), np.full((len(TABLE), 3), 1 / 3)
+    others = np.roll(np.eye(3)[np.arange(len(TABLE)) % 3], 1, axis=1)
+    keys = [key(build=build, soft_labels=x) for x in (None, labels, others)]
+    assert len(set(keys)) == 3
+    assert key(build=build, soft_labels=labels.copy()) == keys[1]
+
+
 def test_digests_follow_values_and_their_order():
     some = np.arange(4)
     assert cache.digest(some, "a") == cache.digest(some.copy(), "a")
@@ -284,5 +299,7 @@ def test_digests_follow_values_and_their_order():
 def test_only_what_is_chosen_counts():
     plain = training.TrainingConfig(epochs=2, patience=1, learning_rate=1e-3)
     assert cache.chosen(plain) == {"epochs": 2, "patience": 1}
+    off = training.TrainingConfig(2, 1, warm_up=0, weight_decay=0.0, mixup=0.0)
+    assert cache.chosen(off) == cache.chosen(plain)  # fits of before these options are found again
     turned = training.TrainingConfig(2, 1, augmentation=Augmentation(rotation=5, zoom=(1.0, 1.0)))
     assert cache.chosen(turned) == {"epochs": 2, "patience": 1, "augmentation": {"rotation": 5}}

@@ -25,8 +25,9 @@ IMAGES, TABLE = builders.squares()
 
 
 def fit(build=NETWORK, images=IMAGES, table=TABLE, *, epochs=2, patience=None, **options):
-    """A quick fit; a few of the options are those of `training.fit`, the rest the configuration."""
-    own = {name: options.pop(name) for name in ("weights", "base", "cache_dir") if name in options}
+    """A quick fit; some of the options are those of `training.fit`, the rest the configuration."""
+    names = ("weights", "base", "cache_dir", "soft_labels")
+    own = {name: options.pop(name) for name in names if name in options}
     seed, options = options.pop("seed", 0), {"batch_size": 16} | options
     config = training.TrainingConfig(epochs, patience or epochs, **options)
     return training.fit(build, images, table, config, seed=seed, **own)
@@ -129,9 +130,51 @@ def test_averaged_weights_are_validated_and_kept(plain):
     assert not plain.history.val_loss.equals(fitted.history.val_loss)
 
 
-def test_a_decayed_learning_rate_ends_at_nothing():
-    fitted = fit(cosine_decay=True)
+STEPS = -(-(TABLE.split == "train").sum() // 16)  # of an epoch
+
+
+def learning_rates(fitted, steps):
+    """At each step of a training that is over."""
+    optimizer = fitted.model.optimizer
+    rates = []
+    for step in range(steps):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    return rates
+
+
+def test_a_decayed_learning_rate_falls_along_half_a_cosine_and_ends_at_nothing():
+    fitted = fit(epochs=2, cosine_decay=True, learning_rate=0.01)
+    assert int(fitted.model.optimizer.iterations) == 2 * STEPS
     assert float(fitted.model.optimizer.learning_rate) == pytest.approx(0, abs=1e-8)
+    cosine = 0.005 * (1 + np.cos(np.linspace(0, np.pi, 2 * STEPS + 1)))
+    np.testing.assert_allclose(learning_rates(fitted, 2 * STEPS + 1), cosine, atol=1e-7)
+
+
+def test_a_warm_up_rises_from_nothing_before_the_cosine_which_still_ends_at_nothing():
+    fitted = fit(epochs=3, cosine_decay=True, warm_up=1, learning_rate=0.01)
+    assert int(fitted.model.optimizer.iterations) == 3 * STEPS
+    assert float(fitted.model.optimizer.learning_rate) == pytest.approx(0, abs=1e-8)
+    cosine = 0.005 * (1 + np.cos(np.linspace(0, np.pi, 2 * STEPS + 1)))
+    expected = [*np.linspace(0, 0.01, STEPS + 1), *cosine[1:]]
+    np.testing.assert_allclose(learning_rates(fitted, 3 * STEPS + 1), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("ema_momentum", [0.0, 0.5])
+def test_weight_decay_shrinks_what_nothing_else_changes(ema_momentum):
+    """On black images the first kernel has no gradient."""
+    training.backend.start_fit(0)
+    before = NETWORK().get_weights()[0]
+    options = {"epochs": 1, "learning_rate": 0.01, "ema_momentum": ema_momentum}
+    kernels = [
+        fit(images=np.zeros_like(IMAGES), weight_decay=decay, **options).model.get_weights()[0]
+        for decay in (0.0, 2.0)
+    ]
+    np.testing.assert_array_equal(kernels[0], before)
+    share = 0.98
+    for step in range(2, STEPS + 1):
+        share = ema_momentum * share + (1 - ema_momentum) * 0.98**step
+    np.testing.assert_allclose(kernels[1], before * share, rtol=1e-5)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -162,6 +205,42 @@ def test_smoothed_labels_spread_a_share_of_each_target_over_all_classes(classes)
     targets = np.eye(classes)[np.minimum(labels, classes - 1)] * 0.7 + 0.3 / classes
     expected = -(targets * np.log(p)).sum(axis=1).mean()
     assert fitted.history.val_loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def soft(table, turned=0):
+    """Labels as probabilities, moved on by some classes."""
+    return np.roll(np.eye(3)[pd.Categorical(table.label, LABELS).codes], turned, axis=1)
+
+
+def test_soft_labels_are_trained_towards_and_validation_keeps_the_labels():
+    build = partial(NETWORK, 3, units=(32,))
+    images, table = builders.squares(480)
+    labels = soft(table, turned=1)
+    options = {"epochs": 1, "batch_size": 4, "learning_rate": 0.01}
+    fitted = fit(build, images, table, **options, soft_labels=labels)
+    p = fitted.predict(images)
+    train, val = ((table.split == name).to_numpy() for name in ("train", "val"))
+    assert (p.argmax(axis=1) == labels.argmax(axis=1))[train].mean() > 0.9
+    expected = -np.log(p[val][soft(table)[val] == 1]).mean()
+    assert fitted.history.val_loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_soft_labels_that_are_the_labels_change_nothing_and_count_in_training_only():
+    build, labels = partial(NETWORK, 3), soft(TABLE)
+    hard = fit(build)
+    assert same(hard, fit(build, soft_labels=labels))
+    labels[(TABLE.split != "train").to_numpy()] = np.nan
+    assert same(hard, fit(build, soft_labels=labels))
+    blurred = fit(build, soft_labels=0.5 * soft(TABLE) + 0.5 / 3)
+    assert not same(hard, blurred)
+    assert hard.record["settings_hash"] != blurred.record["settings_hash"]
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_soft_labels_of_another_shape_are_refused(classes):
+    labels = soft(TABLE)[:-1] if classes == 3 else soft(TABLE)
+    with pytest.raises(UserError, match=f"soft labels .* and {classes} classes"):
+        fit(partial(NETWORK, classes), soft_labels=labels)
 
 
 def test_class_weights_make_the_rare_class_count():
@@ -257,9 +336,13 @@ def test_features_can_be_trained_on_and_predicted_from(table, tmp_path):
 # Batches and the log
 
 
+def settings(batch_size=4, **options):
+    return training.TrainingConfig(1, 1, batch_size, **options)
+
+
 def test_batches_show_each_image_once_an_epoch_in_a_new_order():
     images, targets = IMAGES[:10], np.arange(10)
-    batches = Batches(images, targets, 4, seed=0)
+    batches = Batches(images, targets, settings(), seed=0)
     epochs = []
     for _ in range(3):
         drawn = [batches[number] for number in range(len(batches))]
@@ -271,18 +354,83 @@ def test_batches_show_each_image_once_an_epoch_in_a_new_order():
     assert len({tuple(order) for order in epochs}) == 3
 
 
-def test_batches_without_seed_keep_the_order():
-    batches = Batches(IMAGES[:10], np.arange(10), 4)
+def test_batches_without_a_configuration_keep_the_order_and_the_images():
+    images = np.concatenate([IMAGES, IMAGES, IMAGES])
+    batches = Batches(images, np.arange(len(images)), seed=3)
     batches.on_epoch_begin()
-    assert np.concatenate([batches[number][1] for number in range(3)]).tolist() == list(range(10))
+    drawn = [batches[number] for number in range(len(batches))]
+    assert [len(y) for _, y in drawn] == [128, 128, 32]
+    np.testing.assert_array_equal(np.concatenate([y for _, y in drawn]), np.arange(len(images)))
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in drawn]), images)
 
 
 def test_augmentation_is_drawn_anew_each_epoch():
-    batches = Batches(IMAGES[:1], np.zeros(1), 1, AUGMENTATION, seed=0)
+    batches = Batches(IMAGES[:1], np.zeros(1), settings(1, augmentation=AUGMENTATION), seed=0)
     first, again = batches[0][0], batches[0][0]
     batches.on_epoch_begin()
     np.testing.assert_array_equal(first, again)
     assert (batches[0][0] != first).any() and (first != IMAGES[:1]).any()
+
+
+def blended(strength=1.0, count=12, batch_size=6, seed=0, **options):
+    """Batches of some images; each target names its image."""
+    config = settings(batch_size, mixup=strength, **options)
+    return Batches(IMAGES[:count], np.eye(count), config, seed=seed)
+
+
+def test_mixup_blends_inputs_and_targets_by_one_share_in_one_order():
+    batches, plain = blended(), blended(0.0)
+    for number in range(2):
+        inputs, targets = batches[number]
+        own = plain[number][1] > 0  # the image at this place before the blend
+        np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
+        np.testing.assert_allclose(targets.sum(axis=0), own.sum(axis=0), rtol=1e-6)  # an order
+        shares = targets[own][targets[own] < 0.999]  # the others met themselves
+        assert len(shares) >= 2 and 0 < shares[0] < 1
+        np.testing.assert_allclose(shares, shares[0], rtol=1e-6)
+        expected = np.tensordot(targets, IMAGES[:12].astype(float), 1)
+        np.testing.assert_allclose(inputs, expected, atol=1e-3)
+        assert inputs.dtype == targets.dtype == np.float32
+
+
+def test_mixup_takes_augmented_images_and_leaves_their_changes_as_they_are():
+    batches, plain = (blended(x, augmentation=AUGMENTATION) for x in (1.0, 0.0))
+    (inputs, targets), (changed, whose) = batches[1], plain[1]
+    assert (changed != np.tensordot(whose, IMAGES[:12], 1)).any()
+    expected = np.tensordot(targets @ whose.T, changed.astype(float), 1)
+    np.testing.assert_allclose(inputs, expected, atol=1e-3)
+
+
+def test_mixup_follows_from_seed_epoch_and_batch_alone():
+    batches, again = blended(), blended()
+    again[1], again[0]  # asked in another order, and twice
+    for number in range(2):
+        for first, second in zip(batches[number], again[number], strict=True):
+            np.testing.assert_array_equal(first, second)
+
+    def share(batches, number):
+        targets = batches[number][1]
+        return round(float(targets[targets < 0.999].max()), 6)
+
+    found = [share(batches, 0), share(batches, 1), share(blended(seed=1), 0)]
+    batches.on_epoch_begin()
+    assert len({*found, share(batches, 0)}) == 4
+
+
+@pytest.mark.parametrize("strength", [0.2, 5.0])
+def test_the_shares_of_mixup_are_drawn_from_a_beta_distribution(strength):
+    images, targets = np.zeros((2000, 1)), np.tile([0.0, 1.0], 1000)
+    batches = Batches(images, targets, settings(2, mixup=strength), seed=0)
+    drawn = np.concatenate([batches[number][1] for number in range(len(batches))])
+    other = drawn[(drawn > 0) & (drawn < 1)]  # of pairs that are not blended with their like
+    assert len(other) > 300
+    assert ((other - 0.5) ** 2).mean() == pytest.approx(1 / (8 * strength + 4), rel=0.15)
+
+
+def test_what_is_validated_is_neither_augmented_nor_blended():
+    fitted = fit(epochs=1, mixup=0.4, augmentation=AUGMENTATION)
+    expected = loss(fitted, IMAGES, TABLE, "val")
+    assert fitted.history.val_loss.item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +443,7 @@ def test_augmentation_is_drawn_anew_each_epoch():
     ],
 )
 def test_the_live_line_shows_where_a_person_watches(monkeypatch, kernel, session, terminal, shown):
-    for name in ("JPY_SESSION_NAME", "VSCODE_PID"):
+    for name in ("JPY_SESSION_NAME", "VSCODE_PID", "TQDM_DISABLE"):
         monkeypatch.delenv(name, raising=False)
     if session:
         monkeypatch.setenv("JPY_SESSION_NAME", "notebook")
@@ -306,6 +454,8 @@ def test_the_live_line_shows_where_a_person_watches(monkeypatch, kernel, session
     log = EpochLog(3)
     assert log.bar.disable != shown
     log.bar.close()
+    monkeypatch.setenv("TQDM_DISABLE", "1")  # as processes side by side have it
+    assert EpochLog(3).bar.disable
 
 
 # Estimators

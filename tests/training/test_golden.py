@@ -26,9 +26,9 @@ def test_the_same_settings_give_the_same_fits_or_another_version(found):
 
 
 def test_every_option_is_in_use():
-    for options in (golden.FULL, golden.AUGMENTATION):
-        for field in dataclasses.fields(options):
-            assert getattr(options, field.name) != field.default, field.name
+    for used in ([golden.FULL, golden.MIXED], [golden.AUGMENTATION]):
+        for field in dataclasses.fields(used[0]):
+            assert any(getattr(x, field.name) != field.default for x in used), field.name
 
 
 def test_a_slightly_stronger_augmentation_is_noticed(folder, monkeypatch):

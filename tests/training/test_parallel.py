@@ -1,0 +1,91 @@
+"""Fits side by side: the same numbers as one after the other, out of the cache of finished fits."""
+
+from functools import partial
+
+import joblib
+import numpy as np
+import pytest
+from joblib.externals import loky
+
+from helpers import models, training
+from helpers.models import keras
+from helpers.training import backend, parallel
+from tests import builders
+
+IMAGES, TABLE = builders.squares()
+CONFIG = training.TrainingConfig(epochs=2, patience=2, batch_size=16, mixup=0.2)
+
+
+def fit(cache_dir, seed):
+    build = partial(models.dense, IMAGES.shape[1], (4,))
+    return training.fit(build, IMAGES, TABLE, CONFIG, seed=seed, cache_dir=cache_dir)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Instead of processes: how many were wanted at a time, and what each was to do."""
+    wanted = []
+
+    class Parallel:
+        def __init__(self, processes):
+            self.processes = processes
+
+        def __call__(self, calls):
+            wanted.append((self.processes, [arguments for _, arguments, _ in calls]))
+
+    monkeypatch.setattr(joblib, "Parallel", Parallel)
+    return wanted
+
+
+@pytest.mark.parametrize(("cores", "processes"), [(16, 3), (2 * builders.THREADS, 2)])
+def test_no_more_processes_than_jobs_or_room(backend, started, monkeypatch, cores, processes):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: cores)
+    jobs = [(2, 1), (3, 1), (4, 1)]
+    assert training.fit_all(pow, jobs) == [2, 3, 4]  # in the order of the jobs
+    told = {"threads": builders.THREADS, "precision": "float32"}
+    assert started == [(processes, [(told, pow, job) for job in jobs])]
+
+
+def test_without_room_one_is_trained_after_the_other(backend, started, monkeypatch):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: builders.THREADS)
+    asked = []
+    jobs = [("a", 1), ("b", 2)]
+    found = training.fit_all(lambda *job: asked.append(job) or job, jobs)
+    assert found == asked == jobs and not started
+
+
+def test_fits_that_take_all_threads_are_trained_one_at_a_time(started, monkeypatch):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 16)
+    monkeypatch.setattr(parallel.backend, "settings", lambda: {"threads": 0})
+    assert training.fit_all(pow, [(2, 1), (3, 1)]) == [2, 3]
+    assert not started
+
+
+@pytest.mark.parametrize("jobs", [[], [(2, 3)]])
+def test_one_job_or_none_needs_no_process(started, monkeypatch, jobs):
+    monkeypatch.setattr(backend, "room", lambda: 4)
+    assert training.fit_all(pow, jobs) == [pow(*job) for job in jobs]
+    assert not started
+
+
+@pytest.mark.slow
+def test_side_by_side_gives_the_same_bits_and_nothing_is_trained_twice(
+    backend, tmp_path, monkeypatch
+):
+    alone = [fit(tmp_path / "alone", seed) for seed in (0, 1)]
+    monkeypatch.setattr(parallel.backend, "room", lambda: 2)
+
+    def refuse(*_, **__):
+        raise AssertionError("trained in this process")
+
+    monkeypatch.setattr(keras.Model, "fit", refuse)
+    try:
+        together = training.fit_all(fit, [(tmp_path / "together", seed) for seed in (0, 1)])
+    finally:
+        loky.get_reusable_executor().shutdown(wait=True)
+    for one, other in zip(alone, together, strict=True):
+        assert one.record["settings_hash"] == other.record["settings_hash"]
+        assert other.folder.parent == tmp_path / "together"
+        np.testing.assert_array_equal(one.predict(IMAGES), other.predict(IMAGES))
+        assert list(one.history.loss) == pytest.approx(list(other.history.loss), rel=1e-9)
+    assert not np.array_equal(*(one.predict(IMAGES) for one in together))
