@@ -98,8 +98,10 @@ def git(*arguments: str) -> str:
     git("rev-parse", "--is-shallow-repository") != "false", reason="the history is not here"
 )
 def test_the_choice_was_committed_before_the_test_predictions():
-    paths = ["results/selection.json", "results/predictions/final/official-s0.csv"]
-    chosen, tested = (git("log", "-1", "--format=%H", "--", path) for path in paths)
+    files = ["results/selection.json", "results/predictions/final/official-s0.csv"]
+    if not (paths.PROJECT / files[1]).exists():
+        pytest.skip("the test images have not been read with the final model yet")
+    chosen, tested = (git("log", "-1", "--format=%H", "--", file) for file in files)
     assert chosen != tested
     assert git("merge-base", chosen, tested) == chosen
 

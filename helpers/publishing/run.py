@@ -4,7 +4,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from helpers import data, paths, predict, results
+from helpers import data, lungs, paths, predict, results
 from helpers.publishing import card
 from helpers.utils import UserError, sha256, write_atomically
 
@@ -35,8 +35,8 @@ def publish(run: Path) -> int:
     disjoint, fits = data.disjoint_files(results.manifest()), []
     for row in rows:
         table = results.predictions(**{name: row[name] for name in results.KEY}, folder=source)
-        rules = results.selected_threshold(row["experiment"], source)
-        measured = results.measure(row, table, disjoint, thresholds=rules)
+        points = results.operating_points(row["experiment"], row["protocol"], source)
+        measured = results.measure(row, table, disjoint, thresholds=points)
         fits.append((row, table, measured))
     if (source / results.SELECTION).exists():
         _copy(source / results.SELECTION, paths.RESULTS)
@@ -47,6 +47,8 @@ def publish(run: Path) -> int:
     if (model / predict.FACTS).exists():
         for name in (*predict.read_facts(model / predict.FACTS).sha256, predict.FACTS):
             _copy(model / name, paths.MODELS)
+    if (model / lungs.FILE).exists():
+        _copy(model / lungs.FILE, paths.MODELS)
     return len(rows)
 
 

@@ -33,14 +33,19 @@ def fields(tables: Path | None = None) -> dict:
     """What `slides.md` may name, of a folder of results (None: the published ones).
 
     AUC, accuracy, recall, specificity: by experiment, at the threshold 0.5, in percent with their
-    intervals; selected_accuracy and so on: at the selected threshold. three_accuracy: of three
-    classes. literature, replication: tables. images, normal, bacteria, virus: numbers of images.
+    intervals; balanced_accuracy and so on: at the balanced operating point. v1_accuracy and so on:
+    of the first final model, at its own threshold. three_accuracy: of three classes. literature,
+    replication: tables. images, normal, bacteria, virus: numbers of images.
     """
     measured = results.official_metrics(tables)
     found = dict(results.comparison(measured).droplevel("protocol").items())
-    if (measured.threshold_rule == "selected").any():
-        selected = results.comparison(measured, rule="selected").droplevel("protocol").dropna()
-        found |= {f"selected_{name}": column for name, column in selected.items()}
+    if (measured.threshold_rule == "balanced").any():
+        balanced = results.comparison(measured, rule="balanced").droplevel("protocol").dropna()
+        found |= {f"balanced_{name}": column for name, column in balanced.items()}
+    first = measured[(measured.experiment == "final_v1")]
+    if len(first):
+        row = results.comparison(first, rule="selected").iloc[0]
+        found |= {f"v1_{name}": row[name] for name in results.HEADLINE[1:]}
     if (measured.subset == "binary").any():
         three = results.three_class_comparison(measured).droplevel("protocol")
         found["three_accuracy"] = three.accuracy

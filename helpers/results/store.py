@@ -35,8 +35,13 @@ EXPERIMENT_COLUMNS = [
     *["backend", "precision", "threads", "settings_hash", "code_version"],
 ]
 METRIC_COLUMNS = [*KEY, *evaluation.COLUMNS]
-FINAL = "final"  # the experiment whose threshold is selected before test is read
+FINAL = "final"  # the model that is shipped; its thresholds were fixed before test was read
 SELECTION = "selection.json"  # in a folder of results: what was chosen before test was read
+SELECTIONS = {  # of each final model the file that holds its operating points
+    FINAL: SELECTION,
+    "final_ensemble": SELECTION,
+    "final_v1": "selection_v1.json",  # the first final model: whole pictures
+}
 CANDIDATES = "candidates.csv"  # in a run's results: what the selection chose from
 
 
@@ -119,8 +124,8 @@ class Run:
             "code_version": code_version(),
             **fit.record,
         }
-        rules = selected_threshold(experiment, self.results)
-        measured = measure(row, predictions, self._disjoint, self.resamples, rules)
+        points = operating_points(experiment, protocol, self.results)
+        measured = measure(row, predictions, self._disjoint, self.resamples, points)
         merge(self.results, row, predictions, measured)
         if fit.folder:
             stamp = sha256(self.results / "predictions" / prediction_name(row))
@@ -179,7 +184,7 @@ def measure(
         disjoint: the official test images whose patient is not in train, which counts only for
             protocols that test on the official test images.
         resamples: of the bootstrap behind the intervals.
-        thresholds: further threshold rules, such as those of `selected_threshold`.
+        thresholds: further threshold rules, such as those of `operating_points`.
 
     Raises:
         UserError: the protocol is unknown.
@@ -208,8 +213,8 @@ def remeasure(folder: Path | None = None, resamples: int = 2000) -> pd.DataFrame
 
     def again(row: dict) -> pd.DataFrame:
         table = predictions(**{name: row[name] for name in KEY}, folder=folder)
-        rules = selected_threshold(row["experiment"], folder)
-        return measure(row, table, disjoint, resamples, rules)
+        points = operating_points(row["experiment"], row["protocol"], folder)
+        return measure(row, table, disjoint, resamples, points)
 
     rows = experiments(folder).to_dict("records")
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:  # one thread a fit
@@ -242,22 +247,27 @@ def write_selection(folder: Path, **facts) -> dict:
     return facts
 
 
-def selected_threshold(experiment: str, folder: Path | None = None) -> dict[str, float]:
-    """The rule `selected` of the final model, as `selection.json` has it; none for others.
+def operating_points(
+    experiment: str, protocol: str = "official", folder: Path | None = None
+) -> dict[str, float]:
+    """The thresholds of a final model by name, as its selection has them; none for others.
+
+    They belong to the official test images; under other protocols they would have been fixed on the
+    images that are tested.
 
     Raises:
-        UserError: it is the final model, and nothing was selected yet.
+        UserError: it is a final model, and nothing was selected yet.
     """
-    if experiment != FINAL:
+    if experiment not in SELECTIONS or protocol != "official":
         return {}
-    folder = folder or paths.RESULTS
-    chosen = selection(folder)
-    if "threshold" not in chosen:
+    path = (folder or paths.RESULTS) / SELECTIONS[experiment]
+    known = json.loads(path.read_text()).get("thresholds", {}) if path.exists() else {}
+    if experiment not in known:
         raise UserError(
-            f"no threshold for {experiment} in {folder / SELECTION}: run the notebook that "
-            "selects first, since the choice is written down before test is read"
+            f"no thresholds for {experiment} in {path}: run the notebook that selects first, "
+            "since the choice is written down before test is read"
         )
-    return {"selected": float(chosen["threshold"])}
+    return known[experiment]
 
 
 def save_candidates(folder: Path, scored: pd.DataFrame, recipe: "Recipe") -> None:

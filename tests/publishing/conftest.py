@@ -9,7 +9,17 @@ import pytest
 from helpers import data, paths, predict, results
 from helpers.utils import sha256
 
-FACTS = {"threshold": 0.25, "image_size": 160, "labels": ["normal", "bacteria", "virus"]}
+POINTS = {"balanced": 0.25, "screening": 0.125}
+FACTS = {
+    "thresholds": POINTS,
+    "image_size": 224,
+    "margin": 0.03,
+    "labels": ["normal", "bacteria", "virus"],
+    "chest_check": {},
+    "least_detail": 0.1,
+    "most_spread": 0.1,
+    "most_distance": 100.0,
+}
 
 
 @pytest.fixture
@@ -53,17 +63,17 @@ def pretend_real(run):
 @pytest.fixture
 def final(run, index, pretend_real):
     """A stand-in of the final model in the run; gives the folder of its files."""
-    results.write_selection(run.results, threshold=0.25, prevalence=0.742)
+    results.write_selection(run.results, thresholds={"final": POINTS}, prevalence=0.742)
     save(run, index, "final", classes=3)
     for fold in (0, 1):
-        save(run, index, "final", classes=3, protocol="cross_validated", fold=fold)
+        save(run, index, "final_member", classes=3, protocol="cross_validated", fold=fold)
     pretend_real()
     folder = run.folder / "models"
     folder.mkdir()
     for name in predict.FILES:
         (folder / name).write_text(name)
     digests = {path.name: sha256(path) for path in folder.iterdir()}
-    facts = FACTS | {"sha256": digests, "chest_check": {}}
+    facts = FACTS | {"sha256": digests}
     (folder / predict.FACTS).write_text(json.dumps(facts))
     return folder
 

@@ -17,11 +17,18 @@ def test_the_card_says_what_the_results_say(run, final, published):
     found = yaml.safe_load(head)["model-index"][0]["results"][0]["metrics"]
     measured = results.metrics(published)
     for metric, name in zip(found, results.HEADLINE, strict=True):
-        rule = "" if name == "auc" else "selected"
+        rule = "" if name == "auc" else "balanced"
         key = {"experiment": "final", "protocol": "official", "threshold_rule": rule}
         row = results.metric(measured, name, subset="binary", **key)
         assert metric["value"] == round(row.value, 4)
-    for words in ("Not a medical device", "**0.2500**", "74.2 %", "160 x 160", "(2 fits)"):
+    for words in (
+        "Not a medical device",
+        "**0.2500**",
+        "**0.1250**",
+        "74.2 %",
+        "224 x 224",
+        "(2 fits)",
+    ):
         assert words in body
     assert text == card.card(paths.MODELS, published)
 
@@ -29,24 +36,29 @@ def test_the_card_says_what_the_results_say(run, final, published):
 def test_two_classes_three_classes_and_new_patients_stand_in_the_card(run, final):
     text = card.card(final, run.results)
     own = results.metrics(run.results).query("experiment == 'final' and protocol == 'official'")
-    binary = results.comparison(own, rule="selected").AUC.iloc[0]
-    new_patients = results.comparison(own, rule="selected", disjoint=True).AUC.iloc[0]
+    binary = results.comparison(own, rule="balanced").AUC.iloc[0]
+    new_patients = results.comparison(own, rule="balanced", disjoint=True).AUC.iloc[0]
     three = results.three_class_comparison(own).AUC.iloc[0]
     assert len({binary, new_patients, three}) == 3
-    assert f"threshold rule `selected` | {binary} |" in text
-    assert f"whose patient number is not in training, `selected` | {new_patients} |" in text
+    assert f"threshold `balanced` | {binary} |" in text
+    assert f"whose patient number is not in training, `balanced` | {new_patients} |" in text
     assert f" | {three} |" in text
 
 
-def test_a_card_needs_the_final_model(run, final):
-    path = run.results / "metrics.csv"
-    path.write_text(path.read_text().replace("final,", "other,"))
-    with pytest.raises(UserError, match="no experiment final"):
-        card.card(final, run.results)
+def test_a_card_before_test_was_read_says_so(run, final):
+    for name in ("metrics.csv", "experiments.csv"):
+        path = run.results / name
+        path.write_text(path.read_text().replace("final,", "other,"))
+    text = card.card(final, run.results)
+    assert card.NOT_READ in text
+    assert "**0.2500**" in text and "threshold `balanced`" not in text
+    assert (
+        yaml.safe_load(text.split("---\n", 2)[1])["model-index"][0]["results"][0]["metrics"] == []
+    )
 
 
 def test_the_facts_are_given_where_all_files_are_as_described(run, final):
-    assert card.checked_facts(final, run.results).threshold == 0.25
+    assert card.checked_facts(final, run.results).thresholds["balanced"] == 0.25
 
 
 def test_a_missing_file_is_named(run, final):
@@ -56,6 +68,7 @@ def test_a_missing_file_is_named(run, final):
 
 
 def test_another_threshold_than_the_selected_one_is_refused(run, final):
-    results.write_selection(run.results, threshold=0.4)
+    other = {"balanced": 0.4, "screening": 0.125}
+    results.write_selection(run.results, thresholds={"final": other})
     with pytest.raises(UserError, match="13_final_model"):
         card.card(final, run.results)

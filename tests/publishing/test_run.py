@@ -86,7 +86,7 @@ def test_nothing_is_merged_when_the_last_fit_cannot_be_measured(run, final, publ
 
 def test_the_model_and_its_selection_are_published(run, final, published):
     assert publish(run.folder) == 4
-    assert results.selection(published)["threshold"] == 0.25
+    assert results.operating_points("final")["balanced"] == 0.25
     for path in final.iterdir():
         assert (paths.MODELS / path.name).read_bytes() == path.read_bytes()
 
@@ -99,7 +99,8 @@ def test_a_model_that_is_not_the_one_described_is_refused(run, final, published)
 
 
 def test_a_model_with_another_threshold_is_refused(run, final, published):
-    (run.results / "selection.json").write_text(json.dumps({"threshold": 0.4}))
+    other = {"thresholds": {"final": {"balanced": 0.4, "screening": 0.125}}}
+    (run.results / "selection.json").write_text(json.dumps(other))
     with pytest.raises(UserError, match="threshold"):
         publish(run.folder)
     assert not published.exists() and not paths.MODELS.exists()

@@ -8,6 +8,8 @@ from sklearn.dummy import DummyClassifier
 from helpers import data, evaluation, paths, results, selection, training
 from helpers.utils import UserError, sha256
 
+POINTS = {"balanced": 0.25, "screening": 0.125}
+
 
 @pytest.fixture
 def table(index):
@@ -128,30 +130,35 @@ def test_reading_where_nothing_is_says_what_to_do(tmp_path):
         results.candidates(tmp_path, "mobilenet")
 
 
-def test_a_final_model_is_measured_at_the_selected_threshold(run, table):
+def test_a_final_model_is_measured_at_its_operating_points(run, table):
     fit, predictions = constant_fit(table, run.fits, "stratified")
     with pytest.raises(UserError, match=r"selection\.json"):
         run.save(fit, predictions, "final", "official")
-    results.write_selection(run.results, threshold=0.25)
+    results.write_selection(run.results, thresholds={"final": POINTS})
     measured = run.save(fit, predictions, "final", "official")
-    assert results.metric(measured, "recall", threshold_rule="selected").threshold == 0.25
-    assert "selected" not in set(run.save(fit, predictions, "other", "official").threshold_rule)
+    for point, threshold in POINTS.items():
+        assert results.metric(measured, "recall", threshold_rule=point).threshold == threshold
+    folds = run.save(fit, predictions, "final", "cross_validated", fold=0)
+    for rows in (folds, run.save(fit, predictions, "other", "official")):
+        assert not POINTS.keys() & set(rows.threshold_rule)
 
 
 def test_what_was_selected_is_read_again(tmp_path):
     assert results.selection(tmp_path) == {}
-    results.write_selection(tmp_path, threshold=0.25, changes=["zoom"])
-    assert results.selection(tmp_path) == {"threshold": 0.25, "changes": ["zoom"]}
-    assert results.selected_threshold("final", tmp_path) == {"selected": 0.25}
-    assert results.selected_threshold("cnn_1", tmp_path) == {}
+    results.write_selection(tmp_path, thresholds={"final": POINTS}, changes=["curves"])
+    assert results.selection(tmp_path) == {"thresholds": {"final": POINTS}, "changes": ["curves"]}
+    assert results.operating_points("final", folder=tmp_path) == POINTS
+    assert results.operating_points("cnn_1", folder=tmp_path) == {}
+    with pytest.raises(UserError, match="no thresholds for final_ensemble"):
+        results.operating_points("final_ensemble", folder=tmp_path)
 
 
 def test_candidates_are_read_again_with_what_trains_them(tmp_path):
     scored = pd.DataFrame(
         {
             "candidate": ["light", "combined"],
-            "changes": ["", "zoom border"],
-            "seed": [0, 0],
+            "changes": ["", "curves sharpness"],
+            "auc": [0.97, 0.98],
             "worst_case_auc": [0.8, 0.9],
         }
     )
@@ -162,11 +169,11 @@ def test_candidates_are_read_again_with_what_trains_them(tmp_path):
     pd.testing.assert_frame_equal(again, scored.assign(**facts))
     with pytest.raises(UserError, match="judges mobilenet, not xception"):
         results.candidates(tmp_path, "xception")
-    assert selection.best(again) == ("combined", ["zoom", "border"])
+    assert selection.best(again) == ("combined", ["curves", "sharpness"])
 
 
 def test_measuring_again_gives_the_same_metrics(run, table):
-    results.write_selection(run.results, threshold=0.25)
+    results.write_selection(run.results, thresholds={"final": POINTS})
     fit, predictions = constant_fit(table, run.fits, "stratified")
     run.save(fit, predictions, "final", "official")
     run.save(fit, predictions, "final", "cross_validated", fold=1)
