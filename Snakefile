@@ -28,8 +28,9 @@ AFTER = {  # notebook: those whose results it reads
     "08_three_classes": [],
     "09_tuning": [],
     "10_leak_study": [],
-    "12_robustness": [],
-    "13_final_model": ["07_transfer_learning", "12_robustness"],
+    "11_framing": ["10_leak_study"],
+    "12_robustness": ["11_framing"],
+    "13_final_model": ["12_robustness"],
     "14_explanation": ["02_baseline", "03_dense", "04_cnn_iterations", "05_leakyrelu_vs_relu"]
     + ["06_residual_network", "07_transfer_learning", "09_tuning", "13_final_model"],
     "15_clinical_use": ["13_final_model"],

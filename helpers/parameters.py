@@ -52,6 +52,16 @@ PARAMETERS = {
     "INCEPTION_END": Parameter(str, "its last layer in use; conv_7b_ac: the whole network"),
     "INCEPTION_EPOCHS": Parameter(int, "most passes over its training images", 1),
     "INCEPTION_LEARNING_RATE": Parameter(float, "its first step size of Adam", 1e-8, 10),
+    "CNN_EPOCHS": Parameter(
+        int, "most passes over the training images of a network from scratch", 1
+    ),
+    "CNN_LEARNING_RATE": Parameter(float, "its first step size of Adam", 1e-8, 10),
+    "LOCALISER_FOLDS": Parameter(
+        int, "folds of the drawn boxes, by patient, that it is judged in", 2, 20
+    ),
+    "LOCALISER_EPOCHS": Parameter(
+        int, "passes over the drawn boxes of the network that finds the lungs", 1
+    ),
     "FINE_TUNING_EPOCHS": Parameter(int, "most passes while pretrained layers learn", 1),
     "PROTOCOLS": Parameter(
         str,
@@ -62,8 +72,10 @@ PARAMETERS = {
     "LEARNING_RATES": Parameter(float, "step sizes of Adam to compare", 1e-8, 10, many=True),
     "SMALL_LEARNING_RATE": Parameter(float, "a step size small enough to fine-tune", 1e-8, 10),
     "RECIPE_CHANGES": Parameter(str, "changes of the recipe, tried one by one", many=True),
-    "MORE_RECIPE_CHANGES": Parameter(str, "those tried on top of the best one", many=True),
     "FOLDS": Parameter(int, "how many of the five folds are trained", 1, 5),
+    "DISTILLATION_EPOCHS": Parameter(
+        int, "passes in which one network learns from the ensemble", 1
+    ),
     "OCCLUDED": Parameter(int, "test images that are occluded patch by patch", 6),
     "READ_TEST": Parameter(bool, "predict the test images; false stops once the choice is written"),
     "RESAMPLES": Parameter(int, "bootstrap resamples behind an interval", 50),

@@ -1,5 +1,6 @@
 """Makers of tables, pictures, folders and tiny networks that several tests share."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,21 @@ def picture(seed: int, width: int = 60, height: int = 40, mode: str = "L") -> Im
     values = np.random.default_rng(seed).integers(0, 256, (6, 8), dtype=np.uint8)
     image = Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC)
     return image.convert(mode)
+
+
+def rectangle(box: Sequence[float], side: int = 200) -> np.ndarray:
+    """A gray picture with a bright rectangle in the place of lungs: uint8, (side, side, 1)."""
+    image = np.full((side, side, 1), 60, np.uint8)
+    x0, y0, x1, y1 = np.rint(side * np.asarray(box)).astype(int)
+    image[y0:y1, x0:x1] = 200
+    return image
+
+
+def extent(image: np.ndarray) -> np.ndarray:
+    """The box of what is brighter than halfway: (4,), shares of the side."""
+    bright = image[..., 0] > (int(image.min()) + int(image.max())) / 2
+    rows, columns = (np.flatnonzero(bright.any(axis=axis)) for axis in (1, 0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) / len(image)
 
 
 def kermany_folder(root: Path) -> Path:
@@ -193,6 +209,23 @@ def network(seed: int, classes: int = 3, name: str | None = None, side: int = 16
         x = layers.ReLU()(layers.BatchNormalization()(x))
     x = layers.GlobalAveragePooling2D(name="features")(x)
     return keras.Model(inputs, head(x, classes), name=name or f"network_{seed}")
+
+
+def box_finder(box=(0.1, 0.15, 0.9, 0.85)):
+    """A localiser that finds the same box in all pictures; the brighter they are, the less surely.
+
+    Its spread is the mean gray value over 255. It is built as if for training in 16 bits.
+    """
+    from helpers.models import keras
+
+    layers, half = keras.layers, "mixed_bfloat16"
+    inputs = keras.Input((128, 128, 1), name="image")
+    mean = layers.GlobalAveragePooling2D(dtype=half)(layers.Rescaling(1 / 255, dtype=half)(inputs))
+    edges, spread = layers.Dense(4, dtype=half), layers.Dense(1, dtype=half)
+    model = keras.Model(inputs, [edges(mean), spread(mean)], name="localiser")
+    edges.set_weights([np.zeros((1, 4)), np.array(box)])
+    spread.set_weights([np.ones((1, 1)), np.zeros(1)])
+    return model
 
 
 def with_dropout(classes: int = 2, units: tuple[int, ...] = (8,), side: int = 16):

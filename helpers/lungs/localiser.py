@@ -216,9 +216,9 @@ def locate(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def shrunk(images: np.ndarray) -> np.ndarray:
-    """Whole pictures as the localiser takes them: float32 of whole values, (n, 128, 128, 1)."""
+    """Whole pictures as the localiser takes them: float32, (n, 128, 128, 1)."""
     whole = np.repeat(WHOLE, len(images), axis=0)
-    return np.rint(sampling.sample(np.asarray(images, np.float32), whole, SIDE))
+    return sampling.sample(np.asarray(images, np.float32), whole, SIDE)
 
 
 def load_boxes(table: pd.DataFrame, model: keras.Model) -> np.ndarray:

@@ -1,0 +1,93 @@
+"""The network that finds the box around the lungs: windows, training, answers, cache."""
+
+import numpy as np
+import pytest
+
+from helpers import data, lungs, models, paths
+from helpers.utils import UserError
+from tests.builders import extent, rectangle
+
+BOX = np.array([0.2, 0.15, 0.85, 0.7])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_random_window_knows_where_its_lungs_are(seed):
+    window, box = lungs.random_window(rectangle(BOX), BOX, np.random.default_rng(seed))
+    assert window.shape == (lungs.SIDE, lungs.SIDE, 1) and window.dtype == np.uint8
+    assert np.abs(extent(window) - box).max() < 2.5 / lungs.SIDE
+
+
+def test_windows_differ_and_repeat_with_their_seed():
+    one, again, other = (
+        lungs.random_window(rectangle(BOX), BOX, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
+    assert (one[0] == again[0]).all() and (one[1] == again[1]).all()
+    assert (one[1] != other[1]).any()
+
+
+def test_the_localiser_takes_any_size_and_survives_saving(tmp_path, untrained):
+    images = np.stack([rectangle(BOX, 150), rectangle(BOX / 2, 150)])
+    boxes, spreads = lungs.locate(untrained, images)
+    assert boxes.shape == (2, 4) and spreads.shape == (2,)
+    assert np.isfinite(boxes).all() and (spreads > 0).all()
+    untrained.save(tmp_path / lungs.FILE)
+    again = lungs.open_localiser(tmp_path)
+    np.testing.assert_allclose(lungs.locate(again, images)[0], boxes, atol=1e-6)
+
+
+def test_a_folder_without_a_localiser_says_how_to_get_one(tmp_path):
+    with pytest.raises(UserError, match="run the notebook 11_framing first"):
+        lungs.open_localiser(tmp_path)
+
+
+def test_found_boxes_are_kept_on_disk_for_each_localiser(
+    index, untrained, random_localiser, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    few = index.iloc[:5]
+    boxes = lungs.load_boxes(few, untrained)
+    np.testing.assert_array_equal(
+        boxes, lungs.locate(untrained, data.load(few, lungs.LOOKED_AT))[0]
+    )
+    files = set(tmp_path.glob("boxes-*.npy"))
+    assert len(files) == 1
+    np.testing.assert_array_equal(lungs.load_boxes(few, untrained), boxes)
+    other = random_localiser(5)
+    assert (lungs.load_boxes(few, other) != boxes).any()
+    lungs.load_boxes(few.iloc[:4], untrained)
+    assert len(set(tmp_path.glob("boxes-*.npy")) - files) == 2
+
+
+@pytest.mark.slow
+def test_a_finished_localiser_comes_from_the_cache(tmp_path, backend):
+    images = np.stack([rectangle(BOX * size, 140) for size in (0.8, 1, 1.1)])
+    boxes = BOX * np.array([[0.8], [1], [1.1]])
+    initial = models.InitialWeights()
+
+    def fitted(seed=0):
+        model = lungs.fit_localiser(images, boxes, initial, seed=seed, epochs=1, cache_dir=tmp_path)
+        return lungs.locate(model, images)[0]
+
+    first = fitted()
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    np.testing.assert_array_equal(fitted(), first)
+    assert written == {path: path.stat().st_mtime_ns for path in written}
+    assert len(list(tmp_path.iterdir())) == 1
+    fitted(seed=1)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_localiser_learns_from_drawn_boxes(real_folder, real_weights, backend):
+    table = data.index(real_folder)
+    boxes = lungs.mean_boxes(lungs.drawn_boxes(table)).sample(200, random_state=0)
+    images = data.load(table.set_index("file").loc[boxes.index], lungs.LOOKED_AT)
+    initial, boxes = models.initial_weights("mobilenet"), boxes.to_numpy()
+    model = lungs.fit_localiser(images[:150], boxes[:150], initial, epochs=16)
+    found, spreads = lungs.locate(model, images[150:])
+    guess = np.broadcast_to(boxes[:150].mean(axis=0), (50, 4))
+    learnt, blind = (lungs.errors(one, boxes[150:]).mean() for one in (found, guess))
+    assert learnt[lungs.EDGES].mean() < 0.8 * blind[lungs.EDGES].mean()
+    assert learnt.iou > blind.iou
+    assert (spreads < 0.3).all()
