@@ -40,7 +40,10 @@ def test_data_page_and_table_name_the_same_columns():
 
 def test_synthetic_radiographs_have_boxes_of_their_own(index):
     drawn = lungs.drawn_boxes(index)
-    assert set(drawn.file) == set(index.file)
+    trained_on = set(index.file[index.official_split == "train"])
+    assert set(drawn.file) < trained_on
+    assert len(drawn) == -(-len(trained_on) // data.synthetic.BOXED)
+    assert set(index.set_index("file").label[drawn.file]) == set(data.LABELS)
     assert (drawn.x0 < 0.5).all() and (drawn.x1 > 0.5).all()
     with pytest.raises(UserError, match="no box of these radiographs"):
         lungs.drawn_boxes(index.assign(file="another.jpeg"))
