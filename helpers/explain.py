@@ -24,7 +24,6 @@ from helpers.utils import UserError
 BATCH = 64
 TINY = 1e-12
 FOR_PNEUMONIA, FOR_NORMAL = (255, 120, 0), (0, 130, 255)  # RGB
-CHEST = (0.15, 0.85, 0.10, 0.90)  # top, bottom, left, right as shares of the side
 
 
 def log_odds(probabilities: np.ndarray) -> np.ndarray:
@@ -117,8 +116,21 @@ def _evidence(ensemble: Ensemble, parts: list[tuple], images: np.ndarray) -> np.
     total = np.zeros(images.shape[:3])
     for (maps, w, _), gradient in zip(seen, _gradients(ensemble, scores), strict=True):
         weighed = np.einsum("nhwk,nk->nhw", maps, gradient @ w.T)
-        total += np.stack([cv2.resize(one, images.shape[1:3]) for one in weighed])  # bilinear
+        total += _enlarged(weighed, images.shape[1])
     return total
+
+
+def _enlarged(maps: np.ndarray, side: int) -> np.ndarray:
+    return np.stack([cv2.resize(one, (side, side)) for one in maps])  # bilinear
+
+
+def even_evidence(ensemble: Ensemble, side: int) -> np.ndarray:
+    """What `evidence` draws where all cells of the last feature maps say the same: (1, side, side).
+
+    What heat in a region is held against: the view alone may put more of it in some regions.
+    """
+    maps = [network.get_layer("features").input for network in ensemble.members]
+    return sum(_enlarged(np.ones((1, *one.shape[1:3])), side) for one in maps)
 
 
 def _gradients(ensemble: Ensemble, scores: list[np.ndarray]) -> list[np.ndarray]:
@@ -161,19 +173,38 @@ def occlusion(
     Returns:
         float32, (n, side, side), natural units; `scaled` makes heat of it.
     """
-    side = images.shape[1]
-    size, step = max(1, round(patch * side)), max(1, round(stride * side))
-    starts = sorted({*range(0, side - size, step), side - size})
     images, soft = np.asarray(images), _blur(images)
-    before = _ask(model, images)
-    drops, covers = np.zeros(images.shape[:3]), np.zeros(images.shape[1:3])
-    for top, left in itertools.product(starts, starts):
-        window = np.s_[:, top : top + size, left : left + size]
+    before, drops = _ask(model, images), []
+    for window in _windows(images.shape[1], patch, stride):
         covered = images.copy()
         covered[window] = soft[window]
-        drops[window] += (before - _ask(model, covered))[:, None, None]
-        covers[window[1:]] += 1
-    return (drops / covers).astype(np.float32)
+        drops.append(before - _ask(model, covered))
+    return _laid(np.array(drops), images.shape[1], patch, stride)
+
+
+def even_occlusion(side: int, patch: float = 0.2, stride: float = 0.1) -> np.ndarray:
+    """What `occlusion` draws where all patches are worth the same: float32, (1, side, side)."""
+    count = len(_windows(side, patch, stride))
+    return _laid(np.ones((count, 1)), side, patch, stride)
+
+
+def _windows(side: int, patch: float, stride: float) -> list[tuple[slice, slice, slice]]:
+    """The patches of pictures (n, side, side)."""
+    size, step = max(1, round(patch * side)), max(1, round(stride * side))
+    starts = sorted({*range(0, side - size, step), side - size})
+    return [
+        np.s_[:, top : top + size, left : left + size]
+        for top, left in itertools.product(starts, starts)
+    ]
+
+
+def _laid(drops: np.ndarray, side: int, patch: float, stride: float) -> np.ndarray:
+    """Each pixel's mean over the patches that cover it, of drops (patches, n)."""
+    total, covers = np.zeros((drops.shape[1], side, side)), np.zeros((1, side, side))
+    for window, drop in zip(_windows(side, patch, stride), drops, strict=True):
+        total[window] += drop[:, None, None]
+        covers[window] += 1
+    return (total / covers).astype(np.float32)
 
 
 def _ask(model, images) -> np.ndarray:
@@ -263,23 +294,31 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return (opacity * color + (1 - opacity) * gray).round().astype(np.uint8)
 
 
-def border(side: int, width: float = 0.1) -> np.ndarray:
-    """The frame of a picture, `width` of its side: bool, (side, side)."""
-    frame, margin = np.ones((side, side), bool), round(width * side)
-    frame[margin : side - margin, margin : side - margin] = False
-    return frame
+def parts(boxes: np.ndarray, margin: float, side: int) -> dict[str, np.ndarray]:
+    """The regions of lung crops, as masks that broadcast to (n, side, side), by name.
 
+    They are the box around the lungs and the margin around it, which lie elsewhere in each crop,
+    and the thirds of the crop down and across.
 
-def chest(side: int) -> np.ndarray:
-    """A box around the lungs of the mean training image: bool, (side, side).
-
-    No outlines of lungs come with these images, so one box serves all; it holds spine, heart and
-    some of the ribs' edges too, and misses a part of a child who lies askew.
+    Args:
+        boxes: (n, 4), around the lungs (see `lungs`).
+        margin: kept around them in the crops, share of the picture.
+        side: of the crops, pixels.
     """
-    top, bottom, left, right = (round(share * side) for share in CHEST)
-    box = np.zeros((side, side), bool)
-    box[top:bottom, left:right] = True
-    return box
+    boxes = np.asarray(boxes, np.float64)
+    inset = margin / (boxes[:, 2:] - boxes[:, :2] + 2 * margin)  # shares of the crop
+    place = (np.arange(side) + 0.5) / side
+    across, down = ((place > edge[:, None]) & (place < 1 - edge[:, None]) for edge in inset.T)
+    inside = down[:, :, None] & across[:, None, :]
+    third = np.arange(side) * 3 // side
+    rows = {"top": third == 0, "middle": third == 1, "bottom": third == 2}
+    columns = {"left": third == 0, "centre": third == 1, "right": third == 2}
+    return {
+        "lungs' box": inside,
+        "margin": ~inside,
+        **{f"{name} third": np.repeat(mask[None, :, None], side, 2) for name, mask in rows.items()},
+        **{f"{name} third": np.repeat(mask[None, None], side, 1) for name, mask in columns.items()},
+    }
 
 
 def markers(images: np.ndarray) -> np.ndarray:
@@ -321,3 +360,29 @@ def shares(heat: np.ndarray, masks: np.ndarray) -> pd.DataFrame:
     area = masks.mean(axis=(1, 2))
     table = pd.DataFrame({"heat": inside / np.where(total > 0, total, np.nan), "area": area})
     return table.assign(density=table.heat / table.area.where(table.area > 0))
+
+
+def shares_of_others(
+    heat: np.ndarray, masks: np.ndarray, groups: np.ndarray, seed: int = 0, draws: int = 10
+) -> np.ndarray:
+    """What the heat of other pictures puts into each picture's region: shares, 0-1, (n,).
+
+    The region stays, the heat changes: that of `draws` other pictures of the same group with heat,
+    drawn at random, and the mean over them. NaN where there are none. Where this is as much as
+    `shares` has, the heat does not follow the region, it only lies where it lies in all pictures.
+
+    Args:
+        heat, masks: as in `shares`.
+        groups: (n,), such as the answers.
+        seed: of the draw.
+        draws: at most.
+    """
+    generator, found = np.random.default_rng(seed), np.full(len(heat), np.nan)
+    warm, masks = heat.any(axis=(1, 2)), np.broadcast_to(masks, heat.shape)
+    for group in np.unique(groups):
+        rows = generator.permutation(np.flatnonzero(warm & (groups == group)))
+        turns = range(1, min(draws, len(rows) - 1) + 1)
+        if turns:
+            drawn = [shares(heat[np.roll(rows, turn)], masks[rows]).heat for turn in turns]
+            found[rows] = np.mean(drawn, axis=0)
+    return found

@@ -240,13 +240,55 @@ def test_markers_are_found_where_they_are_drawn_and_nowhere_else():
     assert not masks[1, 30:140].any()
 
 
+def test_parts_of_a_crop_are_the_lungs_box_its_margin_and_thirds():
+    boxes = np.array([[0.2, 0.1, 0.8, 0.9], [0.0, 0.3, 1.0, 0.7]])
+    masks = explain.parts(boxes, margin=0.1, side=200)
+    inside = masks["lungs' box"]
+    whole = [[1 / 8, 7 / 8, 0.1, 0.9], [1 / 12, 11 / 12, 1 / 6, 5 / 6]]
+    for mask, (x0, x1, y0, y1) in zip(inside, whole, strict=True):
+        columns, rows = (np.flatnonzero(mask.any(axis=axis)) for axis in (0, 1))
+        edges = [columns[0], columns[-1] + 1, rows[0], rows[-1] + 1]
+        np.testing.assert_allclose(edges, 200 * np.array([x0, x1, y0, y1]), atol=0.51)
+    assert np.array_equal(masks["margin"], ~inside)
+    down = [masks[f"{name} third"] for name in ("top", "middle", "bottom")]
+    across = [masks[f"{name} third"] for name in ("left", "centre", "right")]
+    for thirds in (down, across):
+        assert (np.sum(thirds, axis=0) == 1).all()
+        assert all(third.mean() == pytest.approx(1 / 3, abs=0.01) for third in thirds)
+    assert down[0][0, 0].all() and across[2][0, :, -1].all()
+
+
+def test_without_a_margin_the_box_is_the_whole_crop():
+    masks = explain.parts(np.array([[0.2, 0.1, 0.8, 0.9]]), margin=0, side=20)
+    assert masks["lungs' box"].all() and not masks["margin"].any()
+
+
 def test_shares_of_heat_in_regions():
     side = 20
-    frame, box = explain.border(side, 0.1), explain.chest(side)
-    assert frame.mean() == pytest.approx(1 - 0.8**2)
-    assert box.sum() == 14 * 16 and not (frame & box)[:2].any()
+    box = explain.parts(np.array([[0.2, 0.1, 0.8, 0.9]]), 0.1, side)["lungs' box"][0]
     even, focused, none = np.ones((side, side)), box.astype(float), np.zeros((side, side))
     table = explain.shares(np.stack([even, focused, none]), box)
     np.testing.assert_allclose(table.density[:2], [1, 400 / box.sum()])
     assert table.heat[1] == 1 and np.isnan(table.heat[2])
     assert explain.shares(even[None], np.zeros((side, side), bool)).density.isna().all()
+
+
+def test_even_evidence_has_the_density_that_each_region_gets_for_nothing(trio):
+    region = np.zeros((SIDE, SIDE), bool)
+    region[:3, 4:] = True
+    for even in (explain.even_evidence(trio, SIDE), explain.even_occlusion(SIDE, 0.3, 0.2)):
+        assert even.shape == (1, SIDE, SIDE)
+        np.testing.assert_allclose(explain.shares(even, region).density, 1)
+
+
+def test_the_heat_of_others_is_laid_on_each_region():
+    left, right, none = np.zeros((3, 1, 4))
+    left[0, :2], right[0, 2:] = 1, 1
+    heat = np.stack([left, right, right, none, left])
+    masks = np.array([left, right, right, left, left], bool)
+    own = explain.shares(heat, masks).heat
+    others = explain.shares_of_others(heat, masks, np.array([0, 0, 0, 0, 1]))
+    np.testing.assert_allclose(own, [1, 1, 1, np.nan, 1])
+    np.testing.assert_allclose(others, [0, 0.5, 0.5, np.nan, np.nan])
+    alike = explain.shares_of_others(heat[:3], np.array([True, False, False, True]), np.zeros(3))
+    np.testing.assert_allclose(alike, 0.5)

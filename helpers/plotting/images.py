@@ -1,12 +1,13 @@
 """Figures of the images and their labels: montage, rows of images, weights, counts of labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from helpers.plotting.style import COLORS, WIDTH
 
@@ -29,6 +30,7 @@ def image_rows(
     rows: dict[str, Sequence[np.ndarray]],
     titles: Sequence[str],
     colors: Sequence[str] | None = None,
+    legend: Mapping[str, tuple[int, int, int] | None] | None = None,
 ) -> Figure:
     """Images in named rows, such as pictures and below them their heat maps.
 
@@ -36,8 +38,9 @@ def image_rows(
         rows: by their name, images (side, side) of gray, 0-255, or (side, side, 3) of RGB.
         titles: of the columns, above the first row.
         colors: of the titles; None for black.
+        legend: what colors in the images mean, below them: RGB of 0-255, None for an outline.
     """
-    size = (WIDTH * len(titles) / 6 + 0.3, 1.4 * len(rows) + 0.3)
+    size = (WIDTH * len(titles) / 6 + 0.3, 1.4 * len(rows) + (0.6 if legend else 0.3))
     figure, axes = plt.subplots(len(rows), len(titles), figsize=size, squeeze=False)
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         line[0].set_ylabel(name, size=10)
@@ -46,6 +49,10 @@ def image_rows(
             axis.set(xticks=[], yticks=[], frame_on=False)
     for axis, title, color in zip(axes[0], titles, colors or ["black"] * len(titles), strict=True):
         axis.set_title(title, size=9, color=color)
+    if legend:
+        fill = {name: np.divide(rgb, 255) if rgb else "none" for name, rgb in legend.items()}
+        patches = [Patch(fc=color, ec="gray", label=name) for name, color in fill.items()]
+        figure.legend(handles=patches, loc="outside lower center", ncols=len(legend), fontsize=9)
     return figure
 
 

@@ -30,6 +30,14 @@ def test_image_rows_has_black_titles_unless_told_otherwise(images):
     assert figure.axes[0].title.get_color() == "black"
 
 
+def test_image_rows_says_what_its_colors_mean(images):
+    legend = {"ill": (255, 0, 0), "seen": None}
+    [named] = plotting.image_rows({"x": images[:1, ..., 0]}, ["a"], legend=legend).legends
+    assert [text.get_text() for text in named.get_texts()] == ["ill", "seen"]
+    ill, seen = named.get_patches()
+    assert ill.get_facecolor() == (1, 0, 0, 1) and seen.get_facecolor()[3] == 0
+
+
 def test_weights_are_drawn_around_zero():
     weights = np.array([[-1.0, 0.5], [0.0, 0.25]])
     figure = plotting.weights_on_image(weights, np.zeros((2, 2)))
