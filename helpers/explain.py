@@ -37,35 +37,28 @@ def log_odds(probabilities: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(pneumonia, TINY) / np.maximum(normal, TINY)).reshape(-1)
 
 
-def grad_cam(ensemble: Ensemble, images: np.ndarray) -> np.ndarray:
-    """Grad-CAM (Selvaraju et al. 2017) of the log-odds of pneumonia at the last feature maps.
+def evidence(ensemble: Ensemble, images: np.ndarray) -> np.ndarray:
+    """Grad-CAM (Selvaraju et al. 2017) of the log-odds of pneumonia, with its sign and its unit.
 
-    Each map is weighed by the mean gradient of the log-odds on it, and what the sum has above zero,
-    the places that speak for pneumonia, is enlarged to the picture. After global average pooling
-    and a dense layer that gradient is known in closed form (section 3.1 there; Zhou et al. 2016),
-    so that no backend has to differentiate: of class scores z = W f + b and map k of n places it
-    is the sum over the classes of dL/dz times W[k] / n. For two classes dL/dz is 1, which gives
-    the class activation map itself; for three it is -1 for normal and the share of p_pneumonia
-    for each pathogen. For an ensemble the chain rule leads on through logarithm, mean and softmax.
-    All its maps lie side by side in one network, so the weighted maps of its members are added
-    before anything is cut off or scaled: a member that hardly moves the ensemble hardly shows.
+    Each of the last feature maps is weighed by the mean gradient of the log-odds on it, and the sum
+    is enlarged to the picture. After global average pooling and a dense layer that gradient is
+    known in closed form (section 3.1 there; Zhou et al. 2016), so that no backend has to
+    differentiate: of class scores z = W f + b and map k of n places it is the sum over the classes
+    of dL/dz times W[k] / n. For two classes dL/dz is 1, which gives the class activation map
+    itself; for three it is -1 for normal and the share of p_pneumonia for each pathogen. For an
+    ensemble the chain rule leads on through logarithm, mean and softmax. All its maps lie side by
+    side in one network, so the weighted maps of its members are added: a member that hardly moves
+    the ensemble hardly shows.
+
+    The mean over a picture is the sum over all maps of gradient times mean, to first order what
+    the maps add to the log-odds; below zero a place speaks for normal.
 
     Returns:
-        float32, (n, side, side), 0-1: each picture's heat as a share of its own maximum; 0
-        everywhere where nothing speaks for pneumonia. The heat of two pictures has no common unit.
+        float32, (n, side, side), natural units; `scaled` makes heat of it, whose unit two pictures
+        do not share.
 
     Raises:
         UserError: a network is built in another way than the module's docstring says.
-    """
-    return scaled(evidence(ensemble, images))
-
-
-def evidence(ensemble: Ensemble, images: np.ndarray) -> np.ndarray:
-    """Grad-CAM with its sign and its unit, before it is scaled: float32, (n, side, side).
-
-    The mean over a picture is the sum over all maps of gradient times mean, to first order what
-    the maps add to the log-odds; below zero a place speaks for normal. Raises UserError as
-    `grad_cam` does.
     """
     parts = [_dissect(network, np.asarray(images[:8])) for network in ensemble.members]
     found = np.empty(images.shape[:3], np.float32)

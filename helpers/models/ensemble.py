@@ -1,4 +1,4 @@
-"""Ensemble: networks of one kind as one calibrated model, and its parts again."""
+"""Ensemble: networks of one kind as one calibrated model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,16 +90,3 @@ class Ensemble:
         shift = np.array([0, calibration.shift, calibration.shift])
         layer.set_weights([calibration.scale * np.eye(p.shape[-1]), shift])
         return model
-
-    @classmethod
-    def from_model(cls, model: keras.Model) -> "Ensemble":
-        """The parts of what `to_model` gave, also after it was saved and loaded."""
-        members = tuple(layer for layer in model.layers if isinstance(layer, keras.Model))
-        if not members:
-            return cls((model,))
-        kernel, bias = model.get_layer("calibration").get_weights()
-        return cls(members, Calibration(float(kernel[0, 0]), float(bias[-1])))
-
-    def separate(self) -> "list[Ensemble]":
-        """Each member alone, not calibrated."""
-        return [Ensemble((member,)) for member in self.members]

@@ -7,7 +7,7 @@ from sklearn.metrics import log_loss
 
 from helpers import evaluation, models, selection, training
 from helpers.data import LABELS
-from helpers.models import Calibration, Ensemble, keras
+from helpers.models import Calibration, keras
 from helpers.selection import final
 from helpers.utils import UserError
 from tests import builders
@@ -262,5 +262,3 @@ def test_an_ensemble_gives_the_calibrated_mean_of_its_members(fits, images, tmp_
     calibration = Calibration(1.5, 0.1)
     calibrated = selection.ensemble(fits, calibration, tmp_path)
     np.testing.assert_allclose(calibrated.predict(images), calibration(mean), atol=1e-5)
-    parts = Ensemble.from_model(calibrated.model)
-    assert len(parts.members) == 2 and parts.calibration.scale == pytest.approx(1.5)
