@@ -14,6 +14,10 @@ from helpers.utils import UserError, write_atomically
 
 RULES = ("balanced", "screening", "0.5")
 MEMBER = "final_member"  # one network a fold, with the recipe of the final model
+FOLDS = {  # protocol: whose folds those are
+    "out_of_fold": "all but the official test images",
+    "cross_validated": "all images",
+}
 NOT_READ = "The official test images have not been read with this model yet."
 DATASET = {
     "name": "Kermany chest X-rays, official test images",
@@ -113,20 +117,23 @@ def _front_matter(official: pd.DataFrame) -> dict:
 
 def _figures(measured: pd.DataFrame) -> pd.DataFrame:
     """Normal against pneumonia: what belongs together, in percent, for each set of images."""
-    official = measured[(measured.experiment == results.FINAL) & (measured.protocol == "official")]
-    folds = measured[(measured.experiment == MEMBER) & (measured.protocol == "cross_validated")]
-    before = measured[measured.experiment == "final_v1"]
-    tables = {}
+
+    def rows(experiment, protocol):
+        of_protocol = measured[measured.protocol == protocol]
+        return of_protocol[of_protocol.experiment == experiment]
+
+    official, tables = rows(results.FINAL, "official"), {}
     if len(official):
         for rule in RULES:
             name = f"official test images, threshold `{rule}`"
             tables[name] = results.comparison(official, rule=rule)
         name = "those whose patient number is not in training, `balanced`"
         tables[name] = results.comparison(official, rule="balanced", disjoint=True)
-    if len(folds):
-        name = f"five folds over all images, `{evaluation.BALANCED_RULE}`: mean ± spread"
-        tables[name] = results.comparison(folds, rule=evaluation.BALANCED_RULE)
-    if len(before):
+    for protocol, images in FOLDS.items():
+        if len(folds := rows(MEMBER, protocol)):
+            name = f"five folds over {images}, `{evaluation.BALANCED_RULE}`: mean ± spread"
+            tables[name] = results.comparison(folds, rule=evaluation.BALANCED_RULE)
+    if len(before := rows("final_v1", "official")):
         name = "the first final model (whole pictures) on the official test images"
         tables[name] = results.comparison(before, rule="selected")
     return pd.concat(tables, names=["images"]).droplevel(["experiment", "protocol"])
