@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from helpers.predict.chest_check import is_frontal_chest
+from helpers.predict.chest_check import inside, is_frontal_chest
 
 NO_CHEST = "does not look like a frontal chest X-ray"
 NO_DETAIL = "has too little detail (enlarged from a small picture?)"
@@ -26,15 +26,16 @@ def _detail(image: np.ndarray) -> float:
     return float(cv2.Laplacian(image, cv2.CV_32F).std() / max(image.std(), 1e-6))
 
 
-def of_pictures(images: np.ndarray, facts) -> list[str]:
-    """What is against each image (n, side, side, 1) as it is: a reason, "" where there is none.
+def of_pictures(images: np.ndarray, boxes: np.ndarray, facts) -> list[str]:
+    """What is against each image as it is: a reason, "" where there is none.
 
-    `facts`: those of the model.
+    Args:
+        images: uint8, (n, side, side, 1).
+        boxes: (n, 4), around their lungs.
+        facts: those of the model.
     """
-    chests, sharp = (
-        is_frontal_chest(images, facts.chest_check),
-        detail(images) >= facts.least_detail,
-    )
+    chests = is_frontal_chest(inside(images, boxes), facts.chest_check)
+    sharp = detail(images) >= facts.least_detail
     return [
         NO_CHEST if not chest else NO_DETAIL if not enough else ""
         for chest, enough in zip(chests, sharp, strict=True)

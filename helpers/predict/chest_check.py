@@ -1,5 +1,6 @@
 """Tell an upright frontal chest X-ray from any other picture, before the model is asked."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import cv2
@@ -7,21 +8,23 @@ import numpy as np
 
 THUMBNAIL, BLUR, COMPONENTS = 16, 0.15, 16  # side; sigma as a share of it; principal components
 RIDGE = 100.0
+SMALLEST = 8  # side of a box that can be looked into, pixels
 
 
 def fit_chest_check(
-    images_train: np.ndarray, images_val: np.ndarray, acceptance: float = 0.995
+    images_train: Sequence[np.ndarray], images_val: Sequence[np.ndarray], acceptance: float = 0.995
 ) -> dict:
     """Learn what a frontal chest X-ray looks like from far away.
 
-    Each picture becomes a small thumbnail of its local contrast. Two questions are asked of it:
+    Each picture, or the part of it inside the lungs' box (`inside`), which does not depend on how
+    it is framed, becomes a small thumbnail of its local contrast. Two questions are asked of it:
     how much of it the first principal components of the training thumbnails leave unexplained
     (Jackson & Mudholkar 1979), which finds what is no chest; and whether a ridge regression that
     tells training thumbnails from their mirror images, top to bottom, calls it upright.
 
     Args:
-        images_train: (n, side, side, 1), 0-255.
-        images_val: of other patients; the limit of the first question is set on them.
+        images_train: n of them, (height, width, 1) each, 0-255.
+        images_val: likewise, of other patients; the limit of the first question is set on them.
         acceptance: share of them, at least, that stays within that limit.
 
     Returns:
@@ -30,7 +33,7 @@ def fit_chest_check(
     train = _thumbnails(images_train)
     mean = train.mean(axis=0)
     components = np.linalg.svd(train - mean, full_matrices=False)[2][:COMPONENTS]
-    both = np.vstack([train, _thumbnails(images_train[:, ::-1])])
+    both = np.vstack([train, _thumbnails([image[::-1] for image in images_train])])
     target = np.repeat([1.0, -1.0], len(train))
     upright = np.linalg.solve(both.T @ both + RIDGE * np.eye(both.shape[1]), both.T @ target)
     check = {
@@ -43,8 +46,23 @@ def fit_chest_check(
     return check | {"most_unexplained": float(limit)}
 
 
-def is_frontal_chest(images: np.ndarray, check: dict) -> np.ndarray:
-    """Which of the images (n, side, side, 1), 0-255, pass a check of `fit_chest_check`: bools."""
+def inside(images: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
+    """The part of each image inside its box, as far as the image goes.
+
+    Args:
+        images: (n, side, side, 1).
+        boxes: (n, 4), shares of the side; one of less than 8 pixels gives the whole image.
+    """
+    side = images.shape[1]
+    edges = np.clip(np.rint(side * np.asarray(boxes)), 0, side).astype(int)
+    return [
+        image[y0:y1, x0:x1] if min(x1 - x0, y1 - y0) >= SMALLEST else image
+        for image, (x0, y0, x1, y1) in zip(images, edges, strict=True)
+    ]
+
+
+def is_frontal_chest(images: Sequence[np.ndarray], check: dict) -> np.ndarray:
+    """Which of n images, (height, width, 1) each, pass a check of `fit_chest_check`: (n,) bools."""
     unexplained, upright = _scores(images, check)
     return (unexplained <= check["most_unexplained"]) & (upright > 0)
 

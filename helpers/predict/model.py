@@ -118,7 +118,7 @@ class Model:
             checks.of_answer(spread.item(), distance.item(), self.facts)
             for spread, distance in zip(found["spread"], found["distance"], strict=True)
         ]
-        before = checks.of_pictures(images, self.facts)
+        before = checks.of_pictures(images, found["boxes"], self.facts)
         return found, [first or second for first, second in zip(before, unsure, strict=True)]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:

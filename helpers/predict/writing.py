@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.predict import checks, familiarity
-from helpers.predict.chest_check import fit_chest_check
+from helpers.predict.chest_check import fit_chest_check, inside
 from helpers.predict.model import BATCH, FACTS, FILES, NOTE, POINTS, Facts, open_model
 from helpers.utils import UserError, native_messages_hidden, sha256, write_atomically
 
@@ -80,7 +80,9 @@ def export(
         margin=float(margin),
         labels=LABELS,
         sha256={},
-        chest_check=fit_chest_check(images[~aside], images[aside]),
+        chest_check=fit_chest_check(
+            *(inside(images[rows], seen["boxes"][rows]) for rows in (~aside, aside))
+        ),
         least_detail=float(np.quantile(checks.detail(images), REFUSED)),
         most_spread=float(np.quantile(seen["spread"], 1 - REFUSED)),
         most_distance=known.limit,

@@ -8,6 +8,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from helpers import data, predict
+from helpers.predict import chest_check
+from tests import builders
 
 
 def no_chests(images):
@@ -75,3 +77,21 @@ def test_the_check_on_real_radiographs(real_folder):
     assert predict.is_frontal_chest(test, check).mean() > 0.98
     for kind, others in no_chests(test[::2]).items():
         assert predict.is_frontal_chest(others, check).mean() < 0.02, kind
+
+
+def test_what_is_inside_a_box_does_not_depend_on_the_frame():
+    image = builders.noise(1, 100)
+    framed = np.pad(image, [(0, 0), (20, 30), (10, 40), (0, 0)])
+    boxes = np.array([[0.1, 0.2, 0.6, 0.9]])
+    shifted = (100 * boxes + [10, 20, 10, 20]) / 150
+    (one,), (other,) = chest_check.inside(image, boxes), chest_check.inside(framed, shifted)
+    np.testing.assert_array_equal(one, other)
+    assert one.shape == (70, 50, 1)
+
+
+def test_a_box_beyond_the_picture_is_cut_off_and_one_without_size_is_left_aside():
+    image = builders.noise(1, 100)
+    (beyond,) = chest_check.inside(image, np.array([[-0.2, 0.5, 1.3, 1.1]]))
+    np.testing.assert_array_equal(beyond, image[0, 50:])
+    (whole,) = chest_check.inside(image, np.array([[0.5, 0.2, 0.52, 0.9]]))
+    np.testing.assert_array_equal(whole, image[0])
