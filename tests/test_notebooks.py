@@ -203,7 +203,8 @@ def test_the_final_model_can_stop_before_it_reads_test(series, tmp_path, phantom
     executed = [cell for cell in code_cells(tmp_path / "out.ipynb") if cell.execution_count]
     sources = "\n".join(cell.source for cell in executed)
     assert "write_selection" in sources
-    assert "run.evaluate" not in sources
+    assert '"out_of_fold"' in sources
+    assert '"final", "official"' not in sources
 
 
 @pytest.mark.notebooks

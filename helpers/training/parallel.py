@@ -1,6 +1,7 @@
 """Several fits at a time, in processes of their own, for the same numbers as one by one."""
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 
 import joblib
@@ -23,7 +24,9 @@ def fit_all(fit: Callable[..., Fit], jobs: Sequence[tuple]) -> list[Fit]:
     processes = min(len(jobs), backend.room())
     if processes > 1:
         call = joblib.delayed(_alone)
-        joblib.Parallel(processes)(call(backend.settings(), fit, job) for job in jobs)
+        with warnings.catch_warnings():  # joblib replaces a worker whose memory has grown
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs")
+            joblib.Parallel(processes)(call(backend.settings(), fit, job) for job in jobs)
     return [fit(*job) for job in jobs]
 
 
