@@ -201,6 +201,7 @@ RECIPE_CHANGES = {
     "whole_picture": RecipeChange(recipe={"margin": None}, augmentation={"zoom": (1.0, 2.0)}),
     "no_margin": RecipeChange(recipe={"margin": 0.0}),
     "wide_margin": RecipeChange(recipe={"margin": 0.08}),
+    "wider_margin": RecipeChange(recipe={"margin": 0.12}),
     "not_standardised": RecipeChange(recipe={"standardised": False}),
     "strong_zoom": RecipeChange(augmentation={"zoom": (0.8, 1.6), "shift": 0.1}),
     "sharpness": RecipeChange(augmentation={"bands": 1.0, "blur": 1.0}),
