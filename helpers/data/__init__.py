@@ -4,7 +4,7 @@ from helpers.data import synthetic, transforms
 from helpers.data.augmentation import Augmentation
 from helpers.data.features import brightness, has_originals, metadata, pixels, sharpness, texture
 from helpers.data.folder import PNEUMONIA
-from helpers.data.images import load
+from helpers.data.images import kept, load
 from helpers.data.index import dataset, describe, disjoint_files, find, index, manifest
 from helpers.data.kermany import LABELS
 from helpers.data.splits import PROTOCOLS, patient_or_duplicate, seen_in, split
@@ -21,6 +21,7 @@ __all__ = [
     "find",
     "has_originals",
     "index",
+    "kept",
     "load",
     "manifest",
     "metadata",

@@ -1,6 +1,7 @@
 """Decode the radiographs once, to a memory-mapped array."""
 
 import os
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -28,11 +29,25 @@ def load(table: pd.DataFrame, size: int) -> np.ndarray:
         UserError: an image cannot be decoded, or the cache cannot be written.
     """
     key = short_digest(reading.VERSION, size, list(table.digest))
-    cached = paths.CACHE / f"images-{size}-{key}.npy"
-    if not cached.exists():
-        images = np.empty((len(table), size, size, 1), np.uint8)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for row, image in enumerate(pool.map(partial(reading.read, size=size), table.path)):
-                images[row, ..., 0] = image
-        write_atomically(cached, partial(np.save, arr=images))
-    return np.load(cached, mmap_mode="r")
+    return kept(f"images-{size}-{key}", partial(_decoded, table.path, size))
+
+
+def kept(name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """What `make()` gives, made once and kept on disk under `name`; memory-mapped, read-only.
+
+    Args:
+        name: holds a digest of all that the array depends on.
+        make: makes the array.
+    """
+    path = paths.CACHE / f"{name}.npy"
+    if not path.exists():
+        write_atomically(path, partial(np.save, arr=make()))
+    return np.load(path, mmap_mode="r")
+
+
+def _decoded(files: Collection[str], size: int) -> np.ndarray:
+    images = np.empty((len(files), size, size, 1), np.uint8)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for row, image in enumerate(pool.map(partial(reading.read, size=size), files)):
+            images[row, ..., 0] = image
+    return images

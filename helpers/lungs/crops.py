@@ -5,12 +5,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from helpers import data, paths
+from helpers import data
 from helpers.lungs import sampling
 from helpers.lungs.localiser import LOOKED_AT, SIDE, WHOLE, load_boxes
 from helpers.models import keras
 from helpers.training import cache
-from helpers.utils import short_digest, write_atomically
+from helpers.utils import short_digest
 
 MARGIN = 0.03  # kept around the box on each edge, share of the picture
 BATCH = 64
@@ -34,7 +34,7 @@ def crop(
         margin: kept around the box on each edge, share of the picture.
         standardised: bring the gray values to one mean and spread (see `sampling.standardise`).
     """
-    wide = np.asarray(boxes, np.float32) + margin * np.float32([-1, -1, 1, 1])
+    wide = sampling.widened(np.asarray(boxes, np.float32), margin)
     cropped = np.empty((len(images), side, side, 1), np.uint8)
     for start in range(0, len(images), BATCH):
         rows = slice(start, start + BATCH)
@@ -66,11 +66,8 @@ def load_crops(
     key = short_digest(
         *(sampling.VERSION, side, margin, standardised, cache.digest(boxes)), list(table.digest)
     )
-    cached = paths.CACHE / f"crops-{side}-{key}.npy"
-    if not cached.exists():
-        cropped = crop(images, boxes, side, margin, standardised)
-        write_atomically(cached, partial(np.save, arr=cropped))
-    return np.load(cached, mmap_mode="r")
+    make = partial(crop, images, boxes, side, margin, standardised)
+    return data.kept(f"crops-{side}-{key}", make)
 
 
 def with_crop(
@@ -95,7 +92,7 @@ def with_crop(
     image = keras.Input((LOOKED_AT, LOOKED_AT, 1), name="image")
     whole = keras.ops.zeros_like(image[:1, 0, 0, :]) + WHOLE  # one box for all
     boxes, spread = finder(sampling.sample(image, whole, SIDE, keras.ops))
-    wide = boxes + margin * np.float32([[-1, -1, 1, 1]])
+    wide = sampling.widened(boxes, margin)
     lungs = sampling.sample(image, wide, judge.input_shape[1], keras.ops)
     said = judge(sampling.standardise(lungs, keras.ops))
     said = said if isinstance(said, dict) else {"probabilities": said}

@@ -1,17 +1,16 @@
 """A network that finds the box around the lungs: its layers, its training, its answers."""
 
 import math
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from helpers import data, paths
+from helpers import data
 from helpers.lungs import sampling
 from helpers.models import InitialWeights, classifier, keras
 from helpers.training import backend, cache
-from helpers.utils import UserError, short_digest, write_atomically
+from helpers.utils import UserError, short_digest
 
 layers = keras.layers
 
@@ -230,11 +229,7 @@ def load_boxes(table: pd.DataFrame, model: keras.Model) -> np.ndarray:
     """
     weights = cache.digest(*model.get_weights())
     key = short_digest(VERSION, sampling.VERSION, weights, list(table.digest))
-    cached = paths.CACHE / f"boxes-{key}.npy"
-    if not cached.exists():
-        boxes, _ = locate(model, data.load(table, LOOKED_AT))
-        write_atomically(cached, partial(np.save, arr=boxes))
-    return np.load(cached)
+    return data.kept(f"boxes-{key}", lambda: locate(model, data.load(table, LOOKED_AT))[0])
 
 
 def open_localiser(folder: Path) -> keras.Model:

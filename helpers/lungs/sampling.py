@@ -32,6 +32,11 @@ def sample(images, boxes, side: int, ops: ModuleType = np):
     return ops.matmul(pixels, ops.swapaxes(across, 1, 2))[..., None]
 
 
+def widened(boxes, margin: float):
+    """The boxes (n, 4) with a margin, a share of the picture, around each; arrays or tensors."""
+    return boxes + margin * np.float32([[-1, -1, 1, 1]])
+
+
 def _weights(low, high, own: int, side: int, ops: ModuleType):
     """How much each of `own` pixels counts for each of `side` samples: (n, side, own)."""
     step = (high - low)[:, None, None] * (own / side)
