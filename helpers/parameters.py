@@ -72,7 +72,6 @@ PARAMETERS = {
     "LEARNING_RATES": Parameter(float, "step sizes of Adam to compare", 1e-8, 10, many=True),
     "SMALL_LEARNING_RATE": Parameter(float, "a step size small enough to fine-tune", 1e-8, 10),
     "RECIPE_CHANGES": Parameter(str, "changes of the recipe, tried one by one", many=True),
-    "SECOND_CHANGES": Parameter(str, "tried on top of the accepted ones", many=True),
     "FOLDS": Parameter(int, "how many of the five folds are trained", 1, 5),
     "DISTILLATION_EPOCHS": Parameter(
         int, "passes in which one network learns from the ensemble", 1

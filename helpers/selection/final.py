@@ -17,7 +17,7 @@ from helpers.data import LABELS
 from helpers.utils import UserError, short_digest
 
 ONLY_COMPARED = {"whole_picture", "not_standardised"}  # not what the final model looks at
-GUARD = 0.01  # of worst-case AUC, below the best candidate's, that a choice may give up
+GUARD = 0.01  # of framing_auc, below the best candidate's, that a choice may give up
 
 
 def accepted(gains: pd.DataFrame) -> list[str]:
@@ -35,19 +35,28 @@ def accepted(gains: pd.DataFrame) -> list[str]:
     return [name for name in names if name not in margins[1:]]
 
 
+def guarded(scored: pd.DataFrame) -> pd.DataFrame:
+    """The rows of candidates that may be chosen.
+
+    Left aside are those whose worst AUC under a corruption of the frame is more than GUARD below
+    the best one's, since they read the frame, and those with a change of ONLY_COMPARED.
+
+    Args:
+        scored: columns candidate, changes (names with spaces between), auc and framing_auc (of
+            `robustness.scores`); one row a candidate.
+    """
+    own = scored[[not ONLY_COMPARED.intersection(changes.split()) for changes in scored.changes]]
+    return own[own.framing_auc >= own.framing_auc.max() - GUARD]
+
+
 def best(scored: pd.DataFrame) -> tuple[str, list[str]]:
     """Name and recipe changes of the candidate with the highest mean out-of-fold AUC.
 
-    Left aside are those whose worst-case AUC under corruption is more than GUARD below the best
-    one's, and those with a change of ONLY_COMPARED.
-
     Args:
-        scored: columns candidate, changes (names with spaces between), auc and worst_case_auc; one
-            row a candidate.
+        scored: of all candidates, as for `guarded`, which says which of them may be chosen.
     """
-    own = scored[[not ONLY_COMPARED.intersection(changes.split()) for changes in scored.changes]]
-    guarded = own[own.worst_case_auc >= own.worst_case_auc.max() - GUARD]
-    row = guarded.loc[guarded.auc.idxmax()]
+    may_win = guarded(scored)
+    row = may_win.loc[may_win.auc.idxmax()]
     return row.candidate, row.changes.split()
 
 

@@ -51,6 +51,8 @@ CORRUPTIONS = {  # name: change of one gray image (side, side), uint8
     "lettered": _lettered,
 }
 
+FRAMING = ["cropped", "cropped across", "cropped down", "smaller", "black border"]  # of them
+
 
 def corrupt(images: np.ndarray, name: str) -> np.ndarray:
     """The images (n, side, side, 1), uint8, under one of CORRUPTIONS or UNCHANGED."""
@@ -113,11 +115,11 @@ def aucs(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores(predictions: pd.DataFrame) -> dict[str, float]:
-    """How one candidate stands it: unchanged_auc, corrupted_auc and worst_case_auc.
+    """How one candidate stands it: unchanged_auc, corrupted_auc, worst_case_auc and framing_auc.
 
-    They are the AUC on the unchanged images, the mean of `aucs` under corruption, and the worst of
+    They are the AUC on the unchanged images, the mean of `aucs` under corruption, the worst of
     those, since a mean over many harmless changes hides the one that breaks a network (worst-group
-    validation: Sagawa et al. 2020).
+    validation: Sagawa et al. 2020), and the worst under FRAMING.
     """
     table = aucs(predictions)
     corrupted = table.drop(index=UNCHANGED).to_numpy()
@@ -125,6 +127,7 @@ def scores(predictions: pd.DataFrame) -> dict[str, float]:
         "unchanged_auc": float(table.loc[UNCHANGED, SIDES[0]]),
         "corrupted_auc": float(corrupted.mean()),
         "worst_case_auc": float(corrupted.min()),
+        "framing_auc": float(table.loc[FRAMING].to_numpy().min()),
     }
 
 

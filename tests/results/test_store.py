@@ -159,7 +159,7 @@ def test_candidates_are_read_again_with_what_trains_them(tmp_path):
             "candidate": ["light", "combined"],
             "changes": ["", "curves sharpness"],
             "auc": [0.97, 0.98],
-            "worst_case_auc": [0.8, 0.9],
+            "framing_auc": [0.8, 0.9],
         }
     )
     recipe = selection.Recipe(side=32, training=training.TrainingConfig(epochs=2, patience=2))

@@ -59,9 +59,9 @@ def test_only_the_best_of_several_margins_is_accepted():
 
 
 def scored(**candidates):
-    """Of each candidate its changes, AUC and worst-case AUC."""
+    """Of each candidate its changes, AUC, and worst AUC under corruption of the frame."""
     rows = [(name, *values) for name, values in candidates.items()]
-    return pd.DataFrame(rows, columns=["candidate", "changes", "auc", "worst_case_auc"])
+    return pd.DataFrame(rows, columns=["candidate", "changes", "auc", "framing_auc"])
 
 
 def test_the_best_candidate_has_the_highest_auc():
@@ -75,7 +75,7 @@ def test_the_best_candidate_has_the_highest_auc():
 
 
 @pytest.mark.parametrize(("worst", "chosen"), [(0.891, "combined"), (0.889, "light")])
-def test_a_choice_gives_up_one_point_of_worst_case_auc_and_no_more(worst, chosen):
+def test_a_choice_gives_up_one_point_of_framing_auc_and_no_more(worst, chosen):
     assert final.GUARD == 0.01
     table = scored(light=("", 0.96, 0.9), combined=("mixup", 0.99, worst))
     assert selection.best(table)[0] == chosen

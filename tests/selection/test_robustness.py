@@ -174,7 +174,7 @@ def test_a_model_that_reads_brightness_is_caught_when_one_class_is_changed(sough
         assert aucs.loc[name, "pneumonia"] == 1
     assert aucs.loc["darkened", "pneumonia"] < 0.1
     scores = robustness.scores(found)
-    assert list(scores) == ["unchanged_auc", "corrupted_auc", "worst_case_auc"]
+    assert list(scores) == ["unchanged_auc", "corrupted_auc", "worst_case_auc", "framing_auc"]
     assert scores["unchanged_auc"] == 1
     assert scores["worst_case_auc"] == aucs.to_numpy().min() < scores["corrupted_auc"] < 1
 
@@ -189,6 +189,16 @@ def test_the_unchanged_images_do_not_count_as_corrupted():
     scores = robustness.scores(pd.concat(tables))
     assert (scores["unchanged_auc"], scores["worst_case_auc"]) == (0, 0.5)
     assert scores["corrupted_auc"] == pytest.approx((1 + 0.5 + 0.5) / 3)
+
+
+@pytest.mark.parametrize(("name", "framing"), [("cropped down", 0), ("brightened", 1)])
+def test_corruptions_of_the_frame_count_by_themselves(name, framing):
+    names = (robustness.UNCHANGED, *robustness.CORRUPTIONS)
+    rows = table(4).assign(split="val")
+    p = {True: [0.9, 0.1, 0.1, 0.9], False: [0.1, 0.9, 0.9, 0.1]}  # upside down, and right
+    tables = [rows.assign(corruption=one, p_pneumonia=p[one == name]) for one in names]
+    scores = robustness.scores(pd.concat(tables))
+    assert (scores["worst_case_auc"], scores["framing_auc"]) == (0, framing)
 
 
 # Subgroups
