@@ -7,7 +7,7 @@ from helpers.evaluation.clinical import (
     predictive_values,
     shift_predictions,
 )
-from helpers.evaluation.comparison import compare, compare_seeds
+from helpers.evaluation.comparison import compare, compare_seeds, rank_correlation
 from helpers.evaluation.metrics import (
     BALANCED_RULE,
     COLUMNS,
@@ -63,6 +63,7 @@ __all__ = [
     "predict",
     "predictive_values",
     "prevalence",
+    "rank_correlation",
     "recall_threshold",
     "reliability",
     "roc",

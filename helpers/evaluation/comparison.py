@@ -84,6 +84,20 @@ def compare_seeds(values_a, values_b) -> pd.Series:
     return pd.Series([mean, mean - half, mean + half, p_t, p_flip, n], names)
 
 
+def rank_correlation(a, b) -> pd.Series:
+    """Spearman's rank correlation of two sequences, (n,) each: value, low, high (95 %).
+
+    The interval is Fisher's, with the variance for ranks of Fieller, Hartley & Pearson (1957);
+    with three or fewer values there is none.
+    """
+    value, low, high = stats.spearmanr(a, b).statistic, -1.0, 1.0
+    if len(a) > 3:
+        reach = stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(1.06 / (len(a) - 3))
+        middle = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
+        low, high = np.tanh([middle - reach, middle + reach])
+    return pd.Series({"value": value, "low": low, "high": high})
+
+
 def _test_rows(predictions, disjoint, classes):
     if classes == 3 and not has_three_classes(predictions):
         raise UserError("compare: classes=3 needs p_normal, p_bacteria, p_virus in both tables")

@@ -81,6 +81,24 @@ def format_interval(row, digits: int = 1, unit: str = " %") -> str:
     return f"{value}{unit} ({low}-{high})"
 
 
+def format_difference(row, digits: int = 1) -> str:
+    """A difference (difference, low, high in 0-1) as text, and whether zero lies in its interval.
+
+    Args:
+        row: of `evaluation.compare`.
+        digits: after the point.
+    """
+    value, low, high = (100 * row[name] for name in ("difference", "low", "high"))
+    nearest = min(abs(low), abs(high))
+    if low <= 0 <= high:
+        place = "zero lies inside the interval"
+    elif nearest < 0.1 * (high - low):
+        place = "zero lies just outside the interval: weak evidence"
+    else:
+        place = "zero lies outside the interval"
+    return f"{value:+.{digits}f} points ({low:+.{digits}f} to {high:+.{digits}f}; {place})"
+
+
 def in_words(measured: pd.DataFrame, **key) -> str:
     """The figures that belong together as a sentence: AUC on validation and test, rates on test.
 

@@ -133,3 +133,24 @@ def test_compare_seeds_pairs_series_by_their_index():
 def test_compare_seeds_refuses_what_cannot_be_paired(b):
     with pytest.raises(UserError, match="same n >= 2"):
         evaluation.compare_seeds([0.9, 0.8][: len(b)], b)
+
+
+def test_rank_correlation_is_spearmans_with_an_interval_that_narrows():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=200)
+    b = a + rng.normal(size=200)
+    found = evaluation.rank_correlation(a, b)
+    assert found.value == pytest.approx(stats.spearmanr(a, b).statistic)
+    assert found.low < found.value < found.high
+    few = evaluation.rank_correlation(a[:10], b[:10])
+    assert few.high - few.low > 2 * (found.high - found.low)
+
+
+def test_the_interval_of_a_rank_correlation_covers_none_at_its_level():
+    rng = np.random.default_rng(1)
+    drawn = [evaluation.rank_correlation(*rng.normal(size=(2, 12))) for _ in range(400)]
+    assert np.mean([one.low <= 0 <= one.high for one in drawn]) == pytest.approx(0.95, abs=0.03)
+
+
+def test_few_ranks_say_nothing():
+    assert list(evaluation.rank_correlation([1, 2], [3, 4])) == pytest.approx([1, -1, 1])

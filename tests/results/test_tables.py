@@ -63,6 +63,21 @@ def test_an_interval_is_written_in_percent():
     assert results.format_interval(row, digits=2) == "98.25 % (97.40-99.05)"
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.004, 0.006, "zero lies inside the interval"),
+        (0.0001, 0.006, "zero lies just outside the interval: weak evidence"),
+        (0.002, 0.006, "zero lies outside the interval"),
+        (-0.006, -0.002, "zero lies outside the interval"),
+    ],
+)
+def test_a_difference_says_where_zero_lies(low, high, said):
+    row = {"difference": 0.003, "low": low, "high": high}
+    text = results.format_difference(row)
+    assert text == f"+0.3 points ({100 * low:+.1f} to {100 * high:+.1f}; {said})"
+
+
 def test_one_fit_in_words_has_all_its_intervals(folder):
     measured = pd.concat([results.metrics(folder), save(folder, "cnn")])
     words = results.in_words(measured, experiment="cnn", protocol="official")
