@@ -13,6 +13,7 @@ from helpers.plotting.metrics import (
 )
 from helpers.plotting.networks import COSTS, architecture, costs, learning_curves
 from helpers.plotting.style import COLORS, DPI, NAMES, WIDTH, save, show
+from helpers.plotting.thresholds import operating_points, probabilities, rates, slopes
 
 __all__ = [
     "BARS",
@@ -30,11 +31,15 @@ __all__ = [
     "label_counts",
     "learning_curves",
     "montage",
+    "operating_points",
     "paired",
+    "probabilities",
+    "rates",
     "reliability",
     "roc",
     "save",
     "seeds",
     "show",
+    "slopes",
     "weights_on_image",
 ]
