@@ -175,9 +175,11 @@ def test_our_best_stands_above_what_others_publish(folder):
 def test_without_a_final_model_the_best_is_named_as_what_it_is(folder):
     table = results.literature_table(folder)
     assert table.index[0] == "**ours, `most_frequent`, threshold 0.5**"
-    assert "not the final model" in table.note.iloc[0]
+    assert "not the final model" in table.comparable.iloc[0]
     others = pd.read_csv(paths.RESULTS / "published_elsewhere.csv")
-    assert list(table.index[1:]) == list(others.work)
+    links = others.apply("[{0.work}]({0.source})".format, axis=1)
+    assert list(table.index[1:]) == list(links)
+    assert others.source.str.startswith("https://").all() and others.comparable.notna().all()
 
 
 def test_costs_are_joined_with_the_test_auc(folder, tmp_path, monkeypatch):
