@@ -1,6 +1,6 @@
 """Figures: one style, one way to save them, and those that several notebooks draw."""
 
-from helpers.plotting.images import image_rows, label_counts, montage, weights_on_image
+from helpers.plotting.images import answer, image_rows, label_counts, montage, weights_on_image
 from helpers.plotting.metrics import (
     BARS,
     comparison,
@@ -22,6 +22,7 @@ __all__ = [
     "DPI",
     "NAMES",
     "WIDTH",
+    "answer",
     "architecture",
     "comparison",
     "confusion",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from helpers.plotting.style import COLORS, WIDTH
 
@@ -53,6 +53,32 @@ def image_rows(
         fill = {name: np.divide(rgb, 255) if rgb else "none" for name, rgb in legend.items()}
         patches = [Patch(fc=color, ec="gray", label=name) for name, color in fill.items()]
         figure.legend(handles=patches, loc="outside lower center", ncols=len(legend), fontsize=9)
+    return figure
+
+
+def answer(
+    picture: np.ndarray, box: Sequence[float], crop: np.ndarray, shares: Mapping[str, float]
+) -> Figure:
+    """From a picture to its answer: the box around the lungs, the crop, and the probabilities.
+
+    Args:
+        picture: (side, side), gray, 0-255.
+        box: left, top, right, bottom of the crop, shares of the picture's side.
+        crop: (own side, own side), gray, 0-255.
+        shares: probability of each label, 0-1.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.7), width_ratios=[1, 1, 1.1])
+    for axis, image, title in zip(axes, (picture, crop), ("picture", "lung crop"), strict=False):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axis.set_title(title)
+        axis.axis("off")
+    low, high = np.array(box[:2]) * len(picture), np.array(box[2:]) * len(picture)
+    axes[0].add_patch(Rectangle(low, *(high - low), fill=False, ec="#E69F00", lw=2))
+    bars = axes[2].barh([*shares], [*shares.values()], color=[COLORS[name] for name in shares])
+    axes[2].bar_label(bars, [f"{100 * share:.0f} %" for share in shares.values()], padding=3)
+    axes[2].set(title="probability", xlim=(0, 1.25), xticks=[])
+    axes[2].invert_yaxis()
+    axes[2].grid(visible=False)
     return figure
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import plotting
+from tests import builders
 
 
 def test_a_montage_has_rows_of_the_given_length_and_colored_titles(images):
@@ -55,3 +56,13 @@ def test_label_counts_has_the_images_of_each_label():
     heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in axis.containers}
     assert heights == {"normal": [2, 1], "pneumonia": [0, 1]}
     assert axis.get_xlabel() == "official split"
+
+
+def test_an_answer_shows_box_crop_and_probabilities():
+    picture, crop = builders.noise(1, 100)[0, ..., 0], builders.noise(1, 50)[0, ..., 0]
+    shares = {"normal": 0.1, "bacteria": 0.7, "virus": 0.2}
+    whole, part, chances = plotting.answer(picture, [0.1, 0.2, 0.7, 0.9], crop, shares).axes
+    assert np.allclose(whole.patches[0].get_bbox().extents, [10, 20, 70, 90])
+    np.testing.assert_array_equal(part.images[0].get_array(), crop)
+    assert [bar.get_width() for bar in chances.patches] == [0.1, 0.7, 0.2]
+    assert [text.get_text() for text in chances.texts] == ["10 %", "70 %", "20 %"]

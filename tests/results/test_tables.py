@@ -147,6 +147,25 @@ def test_the_best_of_each_notebook_stands_beside_the_constant_answer(folder):
     assert chosen == {"most_frequent", "cnn_1", "cnn_3"}
 
 
+def test_folds_are_told_by_where_their_images_come_from(folder):
+    for fold in (0, 1):
+        save(folder, "final_member", "cross_validated", fold=fold, seed=0, classes=3)
+    rows = results.predictions("final_member", "cross_validated", 0, 0, folder)
+    table = rows[["file", "patient", "label"]].assign(official_split="train")
+    table.loc[table.index[rows.split == "test"][:20], "official_split"] = "test"
+    table.to_csv(folder / "manifest.csv", index=False)
+    found = results.by_block("final_member", folder)
+    assert list(found.n) == [80, 40] and list(found.index) == ["all others", "official test"]
+    cut = results.metric(
+        results.metrics(folder).query("fold == '0'"),
+        "recall",
+        subset="binary",
+        threshold_rule=evaluation.BALANCED_RULE,
+    ).threshold
+    right = evaluation.outcomes(rows, cut).right[:20]
+    assert found.accuracy["official test"] == f"{100 * right.mean():.1f}"
+
+
 def test_replication_gives_the_systems_that_were_run(folder):
     assert results.replication(folder).empty
     save(folder, "resnet")
