@@ -25,6 +25,7 @@ from helpers.utils import UserError, write_atomically
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FIGURE = re.compile(r"^!\[(.*)\]\((\S+)\)$", re.MULTILINE)
+LINK = re.compile(r"\[(.*?)\]\(\S+\)")
 WIDE, SHORT = 2.2, 250  # an aspect ratio, and a length of text
 NOT_YET = "*Part of this page is not in these results yet.*"
 
@@ -51,8 +52,9 @@ def fields(tables: Path | None = None) -> dict:
         found["three_accuracy"] = three.accuracy
     counts = results.manifest(tables).label.value_counts()
     found |= {label: f"{counts[label]:,}" for label in LABELS} | {"images": f"{counts.sum():,}"}
-    literature = results.literature_table(tables).drop(columns="note")
-    claims = results.replication(tables).drop(columns=["why"])
+    literature = results.literature_table(tables).drop(columns="comparable")
+    literature.index = literature.index.str.replace(LINK, r"\1", regex=True)
+    claims = results.replication(tables).drop(columns=["run with", "why"])
     texts = {"literature": literature, "replication": claims}
     return found | {name: results.markdown(table) for name, table in texts.items()}
 
