@@ -81,6 +81,7 @@ def card(folder: Path | None = None, tables: Path | None = None) -> str:
         figures=results.markdown(_figures(measured)),
         three=_three_classes(official) if len(official) else NOT_READ,
         fit=_fit(tables),
+        calibration=_calibration(tables) if len(official) else "",
         licence=BACKBONES["mobilenet"].licence,
     )
     return f"---\n{head}---\n{body}"
@@ -149,6 +150,14 @@ def _prevalence(chosen: dict) -> str:
     return "the validation images" if share is None else f"{100 * share:.1f} % of the images"
 
 
+def _calibration(tables: Path) -> str:
+    errors = evaluation.calibration_error(results.predictions(results.FINAL, folder=tables)).ece
+    return (
+        f"Their expected calibration error is {errors['val']:.3f} on validation and "
+        f"{errors['test']:.3f} on the official test images."
+    )
+
+
 def _fit(tables: Path) -> str:
     rows = results.experiments(tables).query("protocol == 'official'")
     rows = rows[rows.experiment == results.FINAL]
@@ -185,11 +194,14 @@ python -m helpers.predict IMAGE...
 
 It answers through ONNX Runtime. It gives no decision where a picture is no frontal chest X-ray, has
 too little detail, shows no lungs, or lies farther from the training images than 99 % of these do.
-The file itself, without these checks, in Python with images of shape (n, {side}, {side}, 1):
+The file itself, without these checks, with pictures read as the command reads them:
 
 ```python
+import numpy as np
 import onnxruntime
+from helpers import reading
 
+images = np.stack([reading.read_as_stored("one.jpeg", {side})])[..., None]  # (n, {side}, {side}, 1), 0-255
 session = onnxruntime.InferenceSession("models/pneumonia.onnx")
 p = session.run(["probabilities"], {{"image": images.astype("float32")}})[0]
 p_pneumonia = 1 - p[:, 0]
@@ -202,7 +214,8 @@ Classification*, Mendeley Data V2,
 [doi:10.17632/rscbjbr9sj.2](https://doi.org/10.17632/rscbjbr9sj.2), CC BY 4.0: 5,856 images of
 children of one to five years from Guangzhou Women and Children's Medical Center. The network that
 finds the lungs has learnt from boxes on 480 training images, drawn by eye on 224-pixel copies, not
-by a radiologist; `data/README.md` says how well two readings agree.
+by a radiologist; `data/README.md` says how well two readings agree. Training and all figures below
+are from copies of 224 x 224 pixels, JPEG with quality 75, not from the originals.
 
 ## Protocol
 
@@ -230,7 +243,7 @@ Three classes on the official test images, accuracy by the most probable one:
   model was tried on 20 films of adults from elsewhere, two of them without a finding: it took 18
   for chest X-rays and called every one of the 18 pneumonia. This one has not been tried on them.
 - The probabilities hold where {prevalence} are pneumonias; elsewhere they have to be calibrated
-  anew.
+  anew. {calibration}
 - Every child is either healthy or has pneumonia here. Other diseases were never seen.
 - Sharpness and burned-in letters differ by class in these images as framing does, and a network may
   read them. Cropping to the lungs takes out most of the framing, not all of what differs.

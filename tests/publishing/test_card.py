@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from helpers import paths, results
+from helpers import evaluation, paths, results
 from helpers.publishing import card
 from helpers.publishing.run import publish
 from helpers.utils import UserError
@@ -43,6 +43,8 @@ def test_two_classes_three_classes_and_new_patients_stand_in_the_card(run, final
     assert f"threshold `balanced` | {binary} |" in text
     assert f"whose patient number is not in training, `balanced` | {new_patients} |" in text
     assert f" | {three} |" in text
+    error = evaluation.ece(results.predictions("final", folder=run.results), "test")
+    assert f"{error:.3f} on the official test images" in text
 
 
 def test_a_card_before_test_was_read_says_so(run, final):
