@@ -201,7 +201,7 @@ import numpy as np
 import onnxruntime
 from helpers import reading
 
-images = np.stack([reading.read_as_stored("one.jpeg", {side})])[..., None]  # (n, {side}, {side}, 1), 0-255
+images = np.stack([reading.read_as_stored("one.jpeg", {side})])[..., None]  # uint8, 4 axes
 session = onnxruntime.InferenceSession("models/pneumonia.onnx")
 p = session.run(["probabilities"], {{"image": images.astype("float32")}})[0]
 p_pneumonia = 1 - p[:, 0]
