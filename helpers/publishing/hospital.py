@@ -63,9 +63,9 @@ def measure(table: pd.DataFrame, thresholds: dict[str, float], resamples: int = 
         resamples: of the bootstrap over patients.
 
     Returns:
-        n; auc, "" where one class has no picture; points, a table with one row an operating point;
-        three, a table with one row a figure, and confusion, both None unless all three labels are
-        there and no other.
+        n; auc, "" where one class has no picture; points, a table with one column an operating
+        point; three, a table with one row a figure, and confusion, both None unless all three
+        labels are there and no other.
     """
     three = set(table.label) == set(data.LABELS)
     known = table.drop(columns="p_pneumonia") if three else evaluation.collapse(table)
@@ -76,7 +76,7 @@ def measure(table: pd.DataFrame, thresholds: dict[str, float], resamples: int = 
     auc = binary[binary.metric == "auc"].cell
     found = {"n": len(table), "auc": "".join(auc), "three": None, "confusion": None}
     found["points"] = pd.DataFrame(
-        [_at_point(table, binary, name, cut) for name, cut in thresholds.items()]
+        {name: _at_point(table, binary, name, cut) for name, cut in thresholds.items()}
     )
     if three:
         figures = rows[
@@ -91,15 +91,14 @@ def measure(table: pd.DataFrame, thresholds: dict[str, float], resamples: int = 
 
 
 def _at_point(table: pd.DataFrame, binary: pd.DataFrame, name: str, threshold: float) -> dict:
-    """The row of an operating point: rates, and what became of the pictures."""
+    """What an operating point gives: rates, and what became of the pictures."""
     cells = binary[binary.threshold_rule == name].set_index("metric").cell
     counts = evaluation.outcomes(table, threshold).outcome.value_counts()
     return {
-        "operating point": name,
-        "pneumonia from": f"{100 * threshold:.1f}",
-        "accuracy": cells.accuracy,
-        "sensitivity (recall)": cells.get("recall", "-"),
-        "specificity": cells.get("specificity", "-"),
+        "pneumonia from, %": f"{100 * threshold:.1f}",
+        "accuracy, %": cells.accuracy,
+        "sensitivity (recall), %": cells.get("recall", "-"),
+        "specificity, %": cells.get("specificity", "-"),
         **{outcome: str(counts[outcome]) for outcome in evaluation.OUTCOMES},
     }
 
@@ -148,11 +147,16 @@ def _inline(figure: Figure) -> str:
 
 
 def page(
-    model: predict.Model, pictures: pd.DataFrame, table: pd.DataFrame, resamples: int = 2000
+    name: str,
+    model: predict.Model,
+    pictures: pd.DataFrame,
+    table: pd.DataFrame,
+    resamples: int = 2000,
 ) -> str:
     """The page, HTML.
 
     Args:
+        name: of the pictures.
         model: an opened one.
         pictures: as `data.labelled_pictures` gives them.
         table: what `ask` gives for them.
@@ -165,16 +169,17 @@ def page(
         "answered": measure(answered, cuts, resamples) if len(answered) else None,
         "all": measure(readable, cuts, resamples) if len(readable) > len(answered) else None,
     }
-    counts = pd.crosstab(
-        table.label, table.no_decision.ne("").map({False: "answered", True: "no decision"})
-    )
+    decided = np.where(table.no_decision == "", "answered", "no decision")
+    counts = pd.crosstab(table.label, decided).rename_axis(columns=None)
+    order = [label for label in (*data.LABELS, data.PNEUMONIA) if label in counts.index]
     return _template().render(
         **measured,
+        name=name,
         model=model,
         note=predict.NOTE,
         meanings=predict.MEANINGS,
         table=table,
-        counts=counts.rename_axis(columns=None).reset_index(),
+        counts=counts.loc[order].reset_index(),
         ill=100 * (table.label != "normal").mean(),
         held=100 * prevalence if prevalence else None,
         patients=table.patient.nunique(),
@@ -220,7 +225,7 @@ def write(folder: Path, labels: Path | None, target: Path, model: predict.Model)
     """
     pictures = data.labelled_pictures(folder, labels, patients=False)
     table = ask(model, pictures)
-    text = page(model, pictures, table)
+    text = page(folder.absolute().name, model, pictures, table)
     write_atomically(target.with_suffix(".csv"), partial(table[COLUMNS].to_csv, index=False))
     write_atomically(target, lambda path: path.write_text(text))
     return table
