@@ -8,7 +8,7 @@ JOBS ?= 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help run test check data predict publish metrics slides lab lint bench costs
+.PHONY: help run test check data predict demo evaluate publish metrics slides lab lint bench costs
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -28,6 +28,12 @@ data: .venv/.complete  ## download the radiographs, 1.2 GB (FROM=file.zip or a f
 
 predict: .venv/.complete  ## what the final model says of pictures (IMAGE="one.jpeg two.dcm")
 	@python -m helpers.predict $(IMAGE)
+
+demo: .venv/.complete  ## a page in the browser, for this computer alone: drop an X-ray, see what the final model says
+	@python -m helpers.predict.demo
+
+evaluate: .venv/.complete  ## the final model on other pictures, as a page (FOLDER=pictures LABELS=labels.csv)
+	@python -m helpers.publishing.hospital "$(FOLDER)" $(if $(LABELS),--labels "$(LABELS)")
 
 publish: .venv/.complete  ## finished fits of RUN into results/, images/, models/, README, final notebook and slides
 	@python -m helpers.publishing $(RUN)

@@ -3,7 +3,7 @@
 from helpers.data import synthetic, transforms
 from helpers.data.augmentation import Augmentation
 from helpers.data.features import brightness, has_originals, metadata, pixels, sharpness, texture
-from helpers.data.folder import PNEUMONIA
+from helpers.data.folder import PNEUMONIA, labelled_pictures
 from helpers.data.images import kept, load
 from helpers.data.index import dataset, describe, disjoint_files, find, index, manifest
 from helpers.data.kermany import LABELS
@@ -22,6 +22,7 @@ __all__ = [
     "has_originals",
     "index",
     "kept",
+    "labelled_pictures",
     "load",
     "manifest",
     "metadata",

@@ -31,34 +31,64 @@ def listing(folder: Path | str) -> pd.DataFrame:
         order of the file, from 1).
 
     Raises:
-        UserError: the file cannot be read, is empty or lacks a column, a cell is empty or unknown,
-            a picture is missing, or two have the same name.
+        UserError: as `labelled_pictures`, or a split is unknown, or two pictures have one name.
     """
-    folder = Path(folder).absolute()
-    table = _read(folder / TABLE)
+    table = labelled_pictures(folder)
     names = table.file.map(lambda file: PurePosixPath(file).name)
-    paths = table.file.map(lambda file: str(folder / file))
     splits = table.get("split", pd.Series("train", table.index))
-    labels = (*LABELS, PNEUMONIA)
     wrong = {
-        "lacks a file, label or patient": (table[list(COLUMNS)] == "").any(axis=1),
-        f"has a label that is none of {', '.join(labels)}": ~table.label.isin(labels),
         f"has a split that is none of {', '.join(SPLITS)}": ~splits.isin(SPLITS),
         "has the file name of an earlier one, if folders are left out": names.duplicated(),
+    }
+    _refuse(Path(folder).absolute() / TABLE, table, wrong)
+    numbers = pd.factorize(table.patient)[0] + 1
+    listed = table.assign(file=names, official_split=splits, series="other", number=numbers)
+    return listed[LISTING]
+
+
+def labelled_pictures(
+    folder: Path | str, labels: Path | str | None = None, patients: bool = True
+) -> pd.DataFrame:
+    """The pictures that a table names, none of them opened.
+
+    Args:
+        folder: of the pictures.
+        labels: the table; None for `labels.csv` in the folder.
+        patients: whether the column patient is needed; without it each picture is a patient.
+
+    Returns:
+        The table's columns, file, label and patient among them, and path (absolute).
+
+    Raises:
+        UserError: the table cannot be read, is empty or lacks a column, a cell is empty, a label is
+            unknown, or a picture is missing or named twice.
+    """
+    folder = Path(folder).absolute()
+    source = Path(labels).absolute() if labels else folder / TABLE
+    table = _read(source, COLUMNS if patients else COLUMNS[:2])
+    if "patient" not in table:
+        table["patient"] = table.file
+    paths = table.file.map(lambda file: str(folder / file))
+    known = (*LABELS, PNEUMONIA)
+    wrong = {
+        "lacks a file, label or patient": (table[list(COLUMNS)] == "").any(axis=1),
+        f"has a label that is none of {', '.join(known)}": ~table.label.isin(known),
+        "has the file name of an earlier one": table.file.duplicated(),
         f"names a file that is not in {folder}": ~paths.map(os.path.isfile),
     }
+    _refuse(source, table, wrong)
+    return table.assign(path=paths)
+
+
+def _refuse(source: Path, table: pd.DataFrame, wrong: dict[str, pd.Series]) -> None:
+    """Raise UserError for the first row that something is wrong with."""
     for what, rows in wrong.items():
         if rows.any():
             row = rows.to_numpy().argmax()
-            raise UserError(
-                f"{folder / TABLE}: picture {row + 1}, {table.file[row]!r}, {what}. Correct it"
-            )
-    numbers = pd.factorize(table.patient)[0] + 1
-    listed = table.assign(file=names, path=paths, official_split=splits, series="other")
-    return listed.assign(number=numbers)[LISTING]
+            raise UserError(f"{source}: picture {row + 1}, {table.file[row]!r}, {what}. Correct it")
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
     """The table as text, without blanks around it."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -66,11 +96,12 @@ def _read(path: Path) -> pd.DataFrame:
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"cannot read {path} ({error}). Save it as CSV in UTF-8") from error
     header, *rows = [line for line in lines if any(line)] or [[]]
-    missing = [column for column in COLUMNS if column not in header]
+    missing = [column for column in needed if column not in header]
     if missing:
+        further = " and ".join((*COLUMNS, "split")[len(needed) :])
         raise UserError(
-            f"{path} has no column {missing[0]}. Needed: {', '.join(COLUMNS)}, and split if there "
-            f"is one, with commas between them; found: {', '.join(header) or 'nothing'}"
+            f"{path} has no column {missing[0]}. Needed: {', '.join(needed)}, and {further} if "
+            f"there is one, with commas between them; found: {', '.join(header) or 'nothing'}"
         )
     if not rows:
         raise UserError(f"{path} names no picture: give it one row for each")

@@ -9,7 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from helpers import paths
-from helpers.predict.model import BATCH, KERAS, NOTE, ONNX, POINTS, Model, open_model, predict
+from helpers.predict.model import (
+    BATCH,
+    KERAS,
+    MEANINGS,
+    NOTE,
+    ONNX,
+    POINTS,
+    Model,
+    open_model,
+    predict,
+)
 from helpers.utils import UserError, write_atomically
 
 
@@ -37,8 +47,8 @@ def _parser() -> argparse.ArgumentParser:
         "--operating-point",
         choices=POINTS,
         default=POINTS[0],
-        help="balanced (the default): as often right on ill as on healthy children; "
-        "screening: misses fewer ill ones and calls more healthy ones ill",
+        help="; ".join(f"{point}: {meaning}" for point, meaning in MEANINGS.items())
+        + f"; {POINTS[0]} is the default",
     )
     add("--force", action="store_true", help="answer also where something speaks against it")
     add("--heatmap", metavar="DIR", type=Path, help="what speaks for pneumonia where, as PNG")

@@ -18,6 +18,10 @@ from helpers.utils import UserError, native_messages_hidden, sha256
 KERAS, ONNX = FILES = ("pneumonia.keras", "pneumonia.onnx")
 FACTS = "pneumonia.json"
 POINTS = BALANCED, SCREENING = "balanced", "screening"  # operating points; the first is the default
+MEANINGS = {
+    BALANCED: "as often right on ill as on healthy children",
+    SCREENING: "misses fewer ill ones and calls more healthy ones ill",
+}
 NOTE = "This is not a medical device: a study's model, not to be used for diagnosis or treatment."
 BATCH = 32
 
@@ -47,6 +51,10 @@ class Facts:
     least_detail: float
     most_spread: float
     most_distance: float
+
+    def decision(self, p: float, point: str) -> str:
+        """Pneumonia or normal, for a probability of pneumonia (0-1) at an operating point."""
+        return "pneumonia" if p >= self.thresholds[point] else "normal"
 
 
 def read_facts(path: Path | str | None = None) -> Facts:
@@ -231,5 +239,4 @@ def _prediction(said: dict[str, np.ndarray], facts: Facts, point: str) -> dict:
     p = 1 - parts["p_normal"]
     rounded = {name: round(value, 6) for name, value in {"p_pneumonia": p, **parts}.items()}
     box = [round(float(edge), 4) for edge in said["boxes"]]
-    decision = "pneumonia" if p >= facts.thresholds[point] else "normal"
-    return {"decision": decision, **rounded, "box": box}
+    return {"decision": facts.decision(p, point), **rounded, "box": box}

@@ -194,3 +194,20 @@ def test_pneumonias_of_an_unknown_pathogen_can_be_split(phantoms, tmp_path):
     assert (table.pneumonia == index.pneumonia).all()
     for protocol in ("official", "by_image", "pooled", "pooled_patient"):
         assert set(data.split(table, protocol, 0).split) == {"train", "val", "test"}
+
+
+def test_labels_may_lie_elsewhere_and_patients_may_be_unknown(hospital, tmp_path):
+    (hospital / "labels.csv").unlink()
+    rows = [(file, label) for file, label, _ in ROWS]
+    pd.DataFrame(rows, columns=["file", "label"]).to_csv(tmp_path / "table.csv", index=False)
+    table = data.labelled_pictures(hospital, tmp_path / "table.csv", patients=False)
+    assert list(table.file) == list(table.patient) == [file for file, *_ in ROWS]
+    assert list(table.path) == [str(hospital / file) for file in table.file]
+    with pytest.raises(UserError, match="no column patient"):
+        data.labelled_pictures(hospital, tmp_path / "table.csv")
+
+
+def test_names_that_differ_by_their_folder_are_no_bar_to_an_evaluation(hospital):
+    (hospital / "second/one.png").write_bytes((hospital / "four.png").read_bytes())
+    describe(hospital, [*ROWS, ("second/one.png", "normal", "e")])
+    assert len(data.labelled_pictures(hospital)) == 5
