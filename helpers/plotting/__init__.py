@@ -12,7 +12,7 @@ from helpers.plotting.metrics import (
     seeds,
 )
 from helpers.plotting.networks import COSTS, architecture, costs, learning_curves
-from helpers.plotting.style import COLORS, DPI, NAMES, WIDTH, save, show
+from helpers.plotting.style import COLORS, DPI, NAMES, WIDTH, description, save, show
 
 __all__ = [
     "BARS",
@@ -25,6 +25,7 @@ __all__ = [
     "comparison",
     "confusion",
     "costs",
+    "description",
     "image_rows",
     "intervals",
     "label_counts",

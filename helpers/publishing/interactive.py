@@ -39,7 +39,7 @@ def facts(tables: Path | None = None) -> dict:
     Raises:
         UserError: no final model has predicted the official test images.
     """
-    name = _model(tables)
+    name = model(tables)
     table = results.predictions(name, folder=tables).query("split == 'test'")
     binary = evaluation.collapse(table)
     cuts = np.unique(binary.p_pneumonia)
@@ -61,7 +61,8 @@ def facts(tables: Path | None = None) -> dict:
     }
 
 
-def _model(tables: Path | None) -> str:
+def model(tables: Path | None = None) -> str:
+    """The final model that the page shows: the newest with test predictions; else UserError."""
     rows = results.experiments(tables).query("protocol == 'official'")
     there = [name for name in MODELS if name in set(rows.experiment)]
     if not there:
