@@ -20,14 +20,19 @@ from helpers.publishing import interactive
 from helpers.utils import UserError
 
 STORY = "notebooks/final_notebook.ipynb"
-PAGES = ("README.md", "models/README.md", "data/README.md", "CONTRIBUTING.md")
+PAGES = {  # by their place in the project, what the website calls them
+    "README.md": "About",
+    "models/README.md": "Model card",
+    "data/README.md": "The data",
+    "CONTRIBUTING.md": "How to change this",
+}
 SLIDES = ("presentation/slides.html", "presentation/slides.pdf")
 PLAYGROUND, ALONE = "threshold", "threshold_alone.html"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 SETTINGS = {"parameters", "injected-parameters"}  # tags of cells
 NOT_EXECUTED = "This notebook has not been executed in the run that is shown, so it has no outputs."
 OLDER = "What is shown here was executed from another version of this notebook."
-SYNTHETIC = "The notebooks here ran on synthetic radiographs: they say nothing about patients."
+SYNTHETIC = "The notebooks ran on synthetic radiographs: they say nothing about patients."
 REDIRECT = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Pediatric pneumonia</title>'
     '<meta http-equiv="refresh" content="0; url={0}"><a href="{0}">The whole story</a></html>\n'
@@ -110,7 +115,7 @@ def _contents() -> str:
     parts = {
         "The series": ["The whole story <self>", *series],
         "Try it": [f"/{PLAYGROUND}"],
-        "The project": [f"/{place}" for place in PAGES],
+        "The project": [f"{name} </{place}>" for place, name in PAGES.items()],
     }
     return "\n\n".join(
         "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *lines, "```"])
@@ -170,7 +175,8 @@ def describe_images(notebook) -> None:
         pictures = [out for out in cell.get("outputs", []) if "image/png" in out.get("data", {})]
         said = [out.metadata.get("image/png", {}).get("alt") for out in pictures]
         if pictures:
-            alt = "; ".join(text for text in said if text) or f"Figure: {heading}"
+            named = f"Figure: {heading}".replace("`", "")
+            alt = "; ".join(text for text in said if text) or named
             cell.metadata["mystnb"] = {"image": {"alt": alt}}
 
 

@@ -68,8 +68,9 @@ plotting.save(plt.figure(), here, "01_first"); plotting.save(plt.figure(), here,
 
 @pytest.mark.notebooks
 def test_a_notebook_shows_a_saved_figure_once_with_its_description(tmp_path):
-    code = nbformat.v4.new_code_cell(NOTEBOOK.format(str(tmp_path)))
-    notebook = nbformat.v4.new_notebook(cells=[code])
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(NOTEBOOK.format(str(tmp_path)))]
     ExecutePreprocessor(kernel_name="python3").preprocess(notebook, {})
-    shown = [output for output in code.outputs if "image/png" in output.get("data", {})]
+    outputs = notebook.cells[0].outputs
+    shown = [output for output in outputs if "image/png" in output.get("data", {})]
     assert [output.metadata["image/png"]["alt"] for output in shown] == ["first", "second"]

@@ -53,10 +53,11 @@ def cells(folder, place=DENSE):
 def test_the_story_is_the_first_page_and_leads_to_all_others(run, tmp_path):
     site.write_source(run, tmp_path / "source", "")
     first = cells(tmp_path / "source", site.STORY)[0].source
-    listed = re.findall(r"(?m)^(?:/|)([\w/]+)(?:\.ipynb|\.md|)$", first)
-    series = [path.stem for path in sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))]
-    pages = [place.removesuffix(".md") for place in site.PAGES]
-    assert [name for name in listed if name] == [*series, "template", site.PLAYGROUND, *pages]
+    contents = first.partition("```{toctree}")[2]
+    listed = re.findall(r"(?m)^(?:.* <)?([\w/.]+?)>?$", contents)
+    series = [path.name for path in sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))]
+    pages = [f"/{place}" for place in (site.PLAYGROUND, *site.PAGES)]
+    assert listed == ["self", *series, "template.ipynb", *pages]
     assert "notebooks/final_notebook.html" in (tmp_path / "source/extra/index.html").read_text()
 
 
@@ -95,7 +96,7 @@ def test_pictures_say_what_they_show(run, tmp_path):
 def test_a_picture_without_a_description_has_its_heading():
     picture = nbformat.v4.new_output("display_data", {"image/png": FIGURE})
     code = nbformat.v4.new_code_cell(outputs=[picture])
-    texts = [nbformat.v4.new_markdown_cell(text) for text in ("# One\n\n## Two", "no heading")]
+    texts = [nbformat.v4.new_markdown_cell(text) for text in ("# One\n\n## `Two`", "no heading")]
     site.describe_images(nbformat.v4.new_notebook(cells=[*texts, code]))
     assert code.metadata["mystnb"]["image"]["alt"] == "Figure: Two"
 
