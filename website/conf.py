@@ -16,6 +16,7 @@ html_static_path = ["style.css"]
 html_css_files = ["style.css"]
 html_extra_path = ["extra"]
 html_copy_source = False
+html_show_copyright = False
 html_use_index = False
 html_show_sourcelink = False
 html_theme_options = {"top_of_page_buttons": []}
