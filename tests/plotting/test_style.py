@@ -62,7 +62,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from helpers import plotting, results
 here = results.Story(Path({0!r}), Path({0!r}), "kermany")
-plotting.save(plt.figure(), here, "01_first"); plotting.save(plt.figure(), here, "01_second")
+plotting.save(plt.subplots()[0], here, "01_first")
+plotting.save(plt.subplots()[0], here, "01_second")
 """
 
 
