@@ -8,7 +8,7 @@ JOBS ?= 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help run test check data predict demo evaluate publish metrics slides lab lint bench costs
+.PHONY: help run test check data predict demo evaluate publish metrics slides site lab lint bench costs
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,6 +43,9 @@ metrics: .venv/.complete  ## results/metrics.csv again from the published predic
 
 slides: .venv/.complete  ## presentation/slides.html and slides.pdf from the published results
 	@python -m helpers.publishing.slides
+
+site: .venv/.complete  ## the executed notebooks of RUN and all pages as a website, in RUN/site
+	@$(UV) run --quiet --frozen --extra test --extra site python -m helpers.publishing.site $(RUN)
 
 lab: .venv/.complete  ## JupyterLab on the notebooks
 	@jupyter lab --notebook-dir=.

@@ -1,10 +1,14 @@
 """One style for all figures, and one way to save and show them."""
 
+import re
+import textwrap
 from functools import partial
 
 import matplotlib.pyplot as plt
+import PIL.Image
 import seaborn as sns
-from IPython.display import Image
+from IPython import get_ipython
+from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 from helpers.results import Run, Story
@@ -21,12 +25,37 @@ plt.rcParams.update({"figure.constrained_layout.use": True, "savefig.facecolor":
 
 
 def save(figure: Figure, place: Run | Story, name: str) -> None:
-    """Write a figure as `<name>.png` into the place's figures; synthetic data are named on it."""
+    """Write a figure as `<name>.png` into the place's figures; a notebook shows it.
+
+    Synthetic data are named on it. Its `description` goes into the file, as the Description of PNG,
+    and into the notebook's output, as its alternative text.
+    """
     if place.dataset == "synthetic":
         figure.text(1, 1, "synthetic radiographs", ha="right", va="bottom", color="crimson", size=9)
-    write_atomically(
-        place.figures / f"{name}.png", partial(figure.savefig, dpi=DPI, bbox_inches="tight")
-    )
+    alt = description(figure, name)
+    style = {"dpi": DPI, "bbox_inches": "tight", "metadata": {"Description": alt}}
+    write_atomically(place.figures / f"{name}.png", partial(figure.savefig, **style))
+    if get_ipython():
+        display(figure, metadata={"image/png": {"alt": alt}})
+        plt.close(figure)
+
+
+def description(figure: Figure, name: str) -> str:
+    """What a figure shows, in words: its name, the title and axes of its panels, its legends."""
+    panels = []
+    for axis in figure.axes:
+        title, y, x = axis.get_title(), axis.get_ylabel(), axis.get_xlabel()
+        panels.append(": ".join(filter(None, [title, " against ".join(filter(None, [y, x]))])))
+    legends = [*figure.legends, *filter(None, (axis.get_legend() for axis in figure.axes))]
+    entries = [text.get_text() for legend in legends for text in legend.get_texts()]
+    parts = ("; ".join(dict.fromkeys(filter(None, texts))) for texts in (panels, entries))
+    text = ". ".join(filter(None, [_words(name), *parts]))
+    return textwrap.shorten(text, 400, placeholder=" ...")
+
+
+def _words(name: str) -> str:
+    """A figure's name without the number of its notebook: `03_dense_roc` is `dense roc`."""
+    return re.sub(r"^\d+_", "", name).replace("_", " ")
 
 
 def show(place: Run | Story, name: str) -> Image:
@@ -37,4 +66,6 @@ def show(place: Run | Story, name: str) -> Image:
     path = place.figures / f"{name}.png"
     if not path.exists():
         raise UserError(f"no figure {path}: run the notebook that draws it first (`make run`)")
-    return Image(path, width=min(760, round(0.85 * plt.imread(path).shape[1])))
+    with PIL.Image.open(path) as picture:
+        width, alt = picture.width, picture.info.get("Description", _words(name))
+    return Image(path, width=min(760, round(0.85 * width)), alt=alt)

@@ -237,9 +237,9 @@ def manifest(folder: Path | None = None) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"file": str, "patient": str}, keep_default_na=False)
 
 
-def selection(folder: Path | None = None) -> dict:
-    """What was chosen before test was read: the content of `selection.json`, or nothing."""
-    path = (folder or paths.RESULTS) / SELECTION
+def selection(folder: Path | None = None, experiment: str = FINAL) -> dict:
+    """What was chosen for a final model before test was read: `selection.json`, or nothing."""
+    path = (folder or paths.RESULTS) / SELECTIONS[experiment]
     return json.loads(path.read_text()) if path.exists() else {}
 
 
@@ -263,9 +263,9 @@ def operating_points(
     """
     if experiment not in SELECTIONS or protocol != "official":
         return {}
-    path = (folder or paths.RESULTS) / SELECTIONS[experiment]
-    known = json.loads(path.read_text()).get("thresholds", {}) if path.exists() else {}
+    known = selection(folder, experiment).get("thresholds", {})
     if experiment not in known:
+        path = (folder or paths.RESULTS) / SELECTIONS[experiment]
         raise UserError(
             f"no thresholds for {experiment} in {path}: run the notebook that selects first, "
             "since the choice is written down before test is read"

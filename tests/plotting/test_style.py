@@ -1,7 +1,9 @@
 """Saving and showing figures."""
 
 import matplotlib.pyplot as plt
+import nbformat
 import pytest
+from nbconvert.preprocessors import ExecutePreprocessor
 
 from helpers import plotting, results
 from helpers.utils import UserError
@@ -25,3 +27,51 @@ def test_a_saved_figure_is_shown_and_a_missing_one_named(tmp_path):
     assert plotting.show(here, "plot").width <= 760
     with pytest.raises(UserError, match=r"other\.png.*make run"):
         plotting.show(here, "other")
+
+
+def test_a_figure_is_described_by_its_name_panels_and_legends():
+    figure, (left, right) = plt.subplots(1, 2)
+    left.set(title="fold 1", xlabel="epoch", ylabel="loss")
+    left.plot([0, 1], label="validation")
+    left.legend()
+    right.set(title="two\nlines")
+    figure.legend(handles=left.lines, labels=["below"])
+    said = plotting.description(figure, "03_dense_curves")
+    assert said == "dense curves. fold 1: loss against epoch; two lines. below; validation"
+
+
+def test_a_long_description_is_cut():
+    figure, axes = plt.subplots(1, 30)
+    for number, axis in enumerate(axes):
+        axis.set_title(f"a picture that is called {number}")
+    assert len(plotting.description(figure, "montage")) <= 400
+
+
+def test_what_a_saved_figure_shows_is_said_where_it_is_shown(tmp_path):
+    here = place(tmp_path, "kermany")
+    figure, axis = plt.subplots()
+    axis.set(xlabel="epoch", ylabel="loss")
+    plotting.save(figure, here, "03_curves")
+    assert plotting.show(here, "03_curves").alt == "curves. loss against epoch"
+    plt.figure().savefig(here.figures / "04_before.png")
+    assert plotting.show(here, "04_before").alt == "before"
+
+
+NOTEBOOK = """
+from pathlib import Path
+import matplotlib.pyplot as plt
+from helpers import plotting, results
+here = results.Story(Path({0!r}), Path({0!r}), "kermany")
+plotting.save(plt.subplots()[0], here, "01_first")
+plotting.save(plt.subplots()[0], here, "01_second")
+"""
+
+
+@pytest.mark.notebooks
+def test_a_notebook_shows_a_saved_figure_once_with_its_description(tmp_path):
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(NOTEBOOK.format(str(tmp_path)))]
+    ExecutePreprocessor(kernel_name="python3").preprocess(notebook, {})
+    outputs = notebook.cells[0].outputs
+    shown = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert [output.metadata["image/png"]["alt"] for output in shown] == ["first", "second"]
