@@ -10,6 +10,7 @@ fold). Predictions are saved without the patients, which the manifest knows.
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -84,6 +85,7 @@ class Run:
         experiment: str,
         protocol: str,
         fold: int | None = None,
+        rows: Sequence[str] = ("val", "test"),
     ) -> Evaluated:
         """Predict the validation and test images and save the fit with it; see `save`.
 
@@ -94,8 +96,9 @@ class Run:
             experiment: name of the experiment.
             protocol: name of the protocol in `data.PROTOCOLS`.
             fold: of a cross-validation.
+            rows: the splits that are predicted.
         """
-        predicted = evaluation.predict(fit, inputs, table)
+        predicted = evaluation.predict(fit, inputs, table, rows)
         return Evaluated(fit, predicted, self.save(fit, predicted, experiment, protocol, fold))
 
     def save(
