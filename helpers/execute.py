@@ -29,6 +29,7 @@ def execute(source: Path, target: Path, parameters: dict) -> None:
         target,
         parameters,
         kernel_name="python3",
+        language="python",
         cwd=source.parent,
         progress_bar=sys.stderr.isatty(),
         config=Config(KernelManager={"transport_encryption": "auto"}),
