@@ -1,6 +1,7 @@
 # The notebooks on an NVIDIA GPU, with JupyterLab on port 8888:
 #   docker build -t pediatric-pneumonia . && docker run --gpus all -p 8888:8888 pediatric-pneumonia
 FROM python:3.11-slim-bookworm
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --no-install-recommends -y git make \
     && rm -rf /var/lib/apt/lists/*

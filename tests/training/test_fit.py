@@ -459,7 +459,7 @@ def test_the_live_line_shows_where_a_person_watches(monkeypatch, kernel, session
 
 
 def test_the_live_line_ends_full_also_after_early_stopping(monkeypatch, capsys):
-    monkeypatch.setattr("helpers.training.fit._watched", lambda: True)
+    monkeypatch.setattr(sys.modules["helpers.training.fit"], "_watched", lambda: True)
     log = EpochLog(epochs=20)
     for epoch in range(3):
         log.on_epoch_begin(epoch)
