@@ -10,7 +10,7 @@ fold). Predictions are saved without the patients, which the manifest knows.
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -85,7 +85,7 @@ class Run:
         experiment: str,
         protocol: str,
         fold: int | None = None,
-        rows: Sequence[str] = ("val", "test"),
+        rows: Collection[str] = ("val", "test"),
     ) -> Evaluated:
         """Predict the validation and test images and save the fit with it; see `save`.
 
