@@ -1,8 +1,11 @@
 # The front door. `make help` lists what it can do.
 PYTHON ?= python3
+ASKED := $(if $(filter-out file,$(origin PYTHON)),$(PYTHON))
 UV ?= .uv/bin/uv
 UV_VERSION := 0.13.8
-RUN ?= runs/reference-kermany
+CHEST_XRAY_RUNS ?= runs
+ELSEWHERE := $(filter-out $(CURDIR)/%,$(abspath $(CHEST_XRAY_RUNS)))
+RUN ?= $(CHEST_XRAY_RUNS)/reference-kermany
 JOBS ?= 1
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -14,8 +17,9 @@ help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 run: .venv/.complete  ## every notebook in order, into runs/ (PARAMETERS=smoke|reference|gpu JOBS=2 NOTEBOOK=03_dense)
-	@snakemake $(NOTEBOOK) --cores $(JOBS) --quiet rules host --rerun-incomplete --nolock \
-	  $(if $(PARAMETERS),--config parameters=$(PARAMETERS))
+	@$(if $(ELSEWHERE),CHEST_XRAY_RUNS=$(ELSEWHERE)) snakemake --cores $(JOBS) --quiet rules host \
+	  --rerun-incomplete --nolock $(if $(ELSEWHERE),--directory $(ELSEWHERE) --snakefile Snakefile) \
+	  --config "parameters=$(PARAMETERS)" "notebook=$(NOTEBOOK)"
 
 test: .venv/.complete lint  ## lint and the whole test suite
 	@pytest -n 2 --dist loadfile
@@ -48,7 +52,8 @@ site: .venv/.complete  ## the executed notebooks of RUN and all pages as a websi
 	@$(UV) run --quiet --frozen --extra test --extra site python -m helpers.publishing.site $(RUN)
 
 lab: .venv/.complete  ## JupyterLab on the notebooks
-	@jupyter lab --notebook-dir=.
+	@jupyter lab --notebook-dir=. --ip=127.0.0.1 --KernelManager.transport_encryption=auto \
+	  $$([ "$$(id -u)" != 0 ] || echo --allow-root)
 
 bench: .venv/.complete  ## seconds to index and load the images below FOLDER
 	@python benchmarks/loading.py $(FOLDER)
@@ -60,9 +65,18 @@ lint: .venv/.complete  ## ruff on code and notebooks, and the direction of the i
 	@ruff check . && ruff format --check . && lint-imports --no-cache
 
 .venv/.complete: pyproject.toml uv.lock $(if $(filter .uv/%,$(UV)),$(UV))
-	$(UV) sync --quiet --frozen --extra test
-	@touch $@
+	$(UV) sync --quiet --frozen --extra test $(if $(ASKED),--python $(ASKED)) || { echo \
+	  "error: no environment; uv says why. Without network it needs its cache (UV_CACHE_DIR) or a" \
+	  "package index that you can reach (UV_DEFAULT_INDEX)" >&2; exit 1; }
+	@echo $(ASKED) > $@
+
+ifneq ($(ASKED),$(if $(ASKED),$(shell cat .venv/.complete 2>/dev/null)))
+.venv/.complete: another-python
+.PHONY: another-python
+another-python:
+endif
 
 .uv/bin/uv:
 	$(PYTHON) -m venv .uv
-	.uv/bin/python -m pip install --quiet uv==$(UV_VERSION)
+	.uv/bin/python -m pip install --quiet uv==$(UV_VERSION) || { echo "error: pip could not get" \
+	  "uv from its package index. If you have uv: make UV=uv" >&2; exit 1; }

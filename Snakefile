@@ -1,11 +1,14 @@
 """The order of the notebooks and their parameters: one papermill call a notebook.
 
 `make run` calls it. It writes `runs/<parameters>-<dataset>/` only: executed notebooks, the HTML of
-the final one, figures and results. Config: parameters=NAME picks `parameters/NAME.yaml`.
+the final one, figures and results; CHEST_XRAY_RUNS names another folder than `runs/`. Config:
+parameters=NAME picks `parameters/NAME.yaml`; notebook=NAME runs that one and what it needs.
 """
 
 import ast
+import difflib
 import os
+import shlex
 import sys
 
 import grimp
@@ -36,6 +39,8 @@ AFTER = {  # notebook: those whose results it reads
     "15_clinical_use": ["13_final_model"],
 }
 AFTER["final_notebook"] = list(AFTER)
+HERE = "" if os.getcwd() == str(paths.PROJECT) else f"{paths.PROJECT}/"  # `snakemake --directory`
+VARIABLES = ("CHEST_XRAY_DIR", "CHEST_XRAY_RUNS", "PRETRAINED_DIR")  # of who calls us
 IMPORTS = grimp.build_graph("helpers", exclude_type_checking_imports=True, cache_dir=None)
 
 
@@ -45,7 +50,13 @@ def parameters_of_notebooks(name):
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
         raise UserError(f"no parameters file {path}. PARAMETERS can be {known}")
-    sections = yaml.safe_load(path.read_text())
+    try:
+        sections = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        told = " ".join(str(error).split())
+        raise UserError(f"{path} is no YAML: {told}. Mend that line") from error
+    if not isinstance(sections, dict) or not all(isinstance(x, dict) for x in sections.values()):
+        raise UserError(f"{path} must name notebooks or `all`, with `PARAMETER: value` below each")
     if unknown := set(sections) - {"all", *AFTER}:
         raise UserError(f"{path} names {', '.join(sorted(unknown))}, which is no notebook")
     chosen = {}
@@ -54,10 +65,27 @@ def parameters_of_notebooks(name):
         own = sections.get(notebook, {})
         if unknown := set(own) - set(has):
             raise UserError(f"{path}: {notebook} has no parameter {', '.join(sorted(unknown))}")
-        given = {"PARAMETERS": name, "RUN": f"runs/{name}-{DATASET}"} | sections.get("all", {}) | own
+        given = {"PARAMETERS": name, "RUN": run_folder(name)} | sections.get("all", {}) | own
         check_values(given)
         chosen[notebook] = {key: value for key, value in given.items() if key in has}
     return chosen
+
+
+def chosen_notebooks():
+    """The notebooks that config names, or all of them."""
+    names = str(config.get("notebook") or "").split()
+    for name in names:
+        if name not in AFTER:
+            known = difflib.get_close_matches(name, AFTER, n=1) or AFTER
+            raise UserError(f"no notebook {name} in the series. NOTEBOOK can be {', '.join(known)}")
+    return names
+
+
+def run_folder(name):
+    """The folder of a run: below the project, where it lies there."""
+    folder = paths.RUNS / f"{name}-{DATASET}"
+    inside = not HERE and folder.is_relative_to(paths.PROJECT)
+    return str(folder.relative_to(paths.PROJECT) if inside else folder)
 
 
 def code_behind(notebook):
@@ -75,38 +103,42 @@ def code_behind(notebook):
     for module in (named | {node.module for node in nodes}) & IMPORTS.modules:
         found |= {module} | IMPORTS.find_upstream_modules(module)
     found |= {module.rpartition(".")[0] for module in found if module.count(".") == 2}
-    places = [module.replace(".", "/") for module in found]
+    places = [HERE + module.replace(".", "/") for module in found]
     return sorted(
         f"{place}/__init__.py" if os.path.isdir(place) else f"{place}.py" for place in places
     )
 
 
 try:
+    NAMED = [f"{name}={os.environ[name]}" for name in VARIABLES if os.environ.get(name)]
     FOLDER = data.find()
     INDEX = data.index(FOLDER, skip_unreadable=bool(config.get("skip_unreadable")))
     DATASET = data.dataset(INDEX)
     NAME = config.get("parameters") or ("smoke" if DATASET == "synthetic" else "reference")
     PARAMETERS = parameters_of_notebooks(NAME)
+    NOTEBOOKS = chosen_notebooks()
 except UserError as error:
     sys.exit(f"error: {error}")
 
-RUN = f"runs/{NAME}-{DATASET}"
+RUN = run_folder(NAME)
+os.environ.setdefault("REPEAT", shlex.join(["make", "run", f"PARAMETERS={NAME}", *NAMED]))
 os.environ["CHEST_XRAY_DIR"] = str(FOLDER)  # absolute: notebooks run in another folder
-os.environ["TQDM_DISABLE"] = "1"  # papermill shows the progress
+if DATASET == "synthetic":  # nothing is learnt from it that weights could help with
+    os.environ.setdefault("PRETRAINED_DIR", "none")
 print(f"{data.describe(INDEX)}\nParameters {NAME}; everything is written to {RUN}/", file=sys.stderr)
 
 
 rule all:
     input:
-        f"{RUN}/final_notebook.html",
-        expand(f"{RUN}/done/{{notebook}}", notebook=AFTER),
+        [] if NOTEBOOKS else f"{RUN}/final_notebook.html",
+        expand(f"{RUN}/done/{{notebook}}", notebook=NOTEBOOKS or AFTER),
 
 
 rule notebook:
     input:
         lambda wildcards: [f"{RUN}/done/{name}" for name in AFTER[wildcards.notebook]],
         lambda wildcards: code_behind(wildcards.notebook),
-        notebook="notebooks/{notebook}.ipynb",
+        notebook=HERE + "notebooks/{notebook}.ipynb",
     output:
         touch(f"{RUN}/done/{{notebook}}"),
     log:
@@ -117,16 +149,8 @@ rule notebook:
     wildcard_constraints:
         notebook="|".join(AFTER),
     shell:
-        "papermill {input.notebook} {log} -y {params.parameters:q} -k python3 --cwd notebooks"
-
-
-for name in AFTER:  # `snakemake 03_dense` runs that notebook and what it needs
-
-    rule:
-        name:
-            name
-        input:
-            f"{RUN}/done/{name}",
+        "python -m helpers.execute {input.notebook} {log} -y {params.parameters:q}"
+        ' --repeat "$REPEAT NOTEBOOK={wildcards.notebook}"'
 
 
 rule html:

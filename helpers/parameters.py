@@ -24,6 +24,8 @@ class Parameter:
 PARAMETERS = {
     "PARAMETERS": Parameter(str, "name of the set of parameters, first part of the run folder"),
     "RUN": Parameter(str, "folder of the run that is read; empty for the published results"),
+    "EXPERIMENT": Parameter(str, "name of the experiment in tables, figures and files"),
+    "PROTOCOL": Parameter(str, "how the images are split, a name in data.PROTOCOLS"),
     "SEED": Parameter(int, "the one source of every random choice", 0),
     "SEEDS": Parameter(int, "one fit for each of these seeds", 0, many=True),
     "IMAGE_SIZE": Parameter(int, "side of the square images, pixels", 16, 1024),
@@ -48,7 +50,7 @@ PARAMETERS = {
         choices=("pooled", "pooled_patient", "official"),
         many=True,
     ),
-    "INCEPTION_PRETRAINED": Parameter(bool, "start it from ImageNet weights if they can be had"),
+    "INCEPTION_PRETRAINED": Parameter(bool, "start it from ImageNet weights"),
     "INCEPTION_END": Parameter(str, "its last layer in use; conv_7b_ac: the whole network"),
     "INCEPTION_EPOCHS": Parameter(int, "most passes over its training images", 1),
     "INCEPTION_LEARNING_RATE": Parameter(float, "its first step size of Adam", 1e-8, 10),
@@ -77,7 +79,7 @@ PARAMETERS = {
         int, "passes in which one network learns from the ensemble", 1
     ),
     "OCCLUDED": Parameter(int, "test images that are occluded patch by patch", 6),
-    "READ_TEST": Parameter(bool, "predict the test images; false stops once the choice is written"),
+    "READ_TEST": Parameter(bool, "predict the test images; false leaves them unread"),
     "RESAMPLES": Parameter(int, "bootstrap resamples behind an interval", 50),
     "SKIP_UNREADABLE": Parameter(bool, "leave unreadable images out instead of stopping"),
 }

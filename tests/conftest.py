@@ -14,7 +14,7 @@ from helpers import data, paths
 from tests import builders
 
 REAL = os.environ.get("CHEST_XRAY_DIR")  # before phantoms take its place
-WEIGHTS = os.environ.get("PRETRAINED_DIR")  # before it is taken away
+WEIGHTS = os.environ.get("PRETRAINED_DIR")  # before random weights take its place
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,7 +30,7 @@ def isolated(tmp_path_factory):
         folder = data.synthetic.make(place / "phantoms" / "chest_xray", builders.PATIENTS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHEST_XRAY_DIR", str(folder))
-        patch.delenv("PRETRAINED_DIR", raising=False)
+        patch.setenv("PRETRAINED_DIR", "none")  # random weights
         patch.setattr(paths, "CACHE", tmp_path_factory.mktemp("cache"))
         yield folder
 

@@ -1,6 +1,7 @@
 """README and CONTRIBUTING: what they point at is there."""
 
 import re
+import tomllib
 
 import pytest
 
@@ -36,3 +37,12 @@ def test_every_table_of_code_stands_in_the_file_that_its_row_names():
         files = [paths.PROJECT / place for place in PLACES.findall(row)]
         texts = [file.read_text() for file in files if file.is_file()]
         assert any(re.search(rf"(?m)^{table}\b", text) for text in texts), (table, row)
+
+
+def test_the_version_is_the_same_everywhere():
+    files = {
+        name: (paths.PROJECT / name).read_text() for name in ("pyproject.toml", "CITATION.cff")
+    }
+    version = tomllib.loads(files["pyproject.toml"])["project"]["version"]
+    assert f"\nversion: {version}\n" in files["CITATION.cff"]
+    assert f"\n## {version}" in (paths.PROJECT / "CHANGELOG.md").read_text()

@@ -19,21 +19,24 @@ from helpers.evaluation.predictions import (
 from helpers.utils import UserError
 
 
-def compare(a, b, disjoint=None, *, threshold=0.5, classes=2, seed=0, resamples=2000):
-    """Paired comparison of two prediction tables on the same test images: rows auc and accuracy.
+def compare(a, b, disjoint=None, *, split="test", threshold=0.5, classes=2, seed=0, resamples=2000):
+    """Paired comparison of two prediction tables on the same images: rows auc and accuracy.
 
     Columns: metric, a, b, difference (a - b), low, high, p_bootstrap, p_mcnemar, n. Three-class
     tables are collapsed; `classes=3` compares the macro AUC and the accuracy by argmax instead.
-    `disjoint`: a set of files to keep. Interval: patients drawn alike for both tables. p_bootstrap:
-    two-sided, the level at which the percentile interval reaches zero (Efron & Tibshirani 1993,
-    chapter 15), at least 2 / (resamples + 1). p_mcnemar: exact test on the images that only one of
-    the two gets right (McNemar 1947), which counts images as independent.
-    Raises UserError when the test images or their labels differ, one class only is there, or
+    `disjoint`: a set of files to keep. `split`: val or test. Interval: patients drawn alike for
+    both tables. p_bootstrap: two-sided, the level at which the percentile interval reaches zero
+    (Efron & Tibshirani 1993, chapter 15), at least 2 / (resamples + 1). p_mcnemar: exact test on
+    the images that only one of the two gets right (McNemar 1947), which counts images as
+    independent.
+    Raises UserError when the images or their labels differ, one class only is there, or
     `classes=3` and a table has two classes or an image whose pathogen is not known.
     """
-    a, b = (_test_rows(predictions, disjoint, classes) for predictions in (a, b))
+    a, b = (_rows(predictions, split, disjoint, classes) for predictions in (a, b))
     if not a[["file", "label"]].equals(b[["file", "label"]]):
-        raise UserError("compare: the tables have other test images or labels; use one protocol")
+        raise UserError(
+            f"compare: the tables have other {split} images or labels; use one protocol"
+        )
     weights = weights_of(a, resamples, seed)
     aucs_a, aucs_b = _aucs(a, weights), _aucs(b, weights)
     right_a, right_b = (np.equal(*true_and_called(table, threshold)) for table in (a, b))
@@ -98,10 +101,10 @@ def rank_correlation(a, b) -> pd.Series:
     return pd.Series({"value": value, "low": low, "high": high})
 
 
-def _test_rows(predictions, disjoint, classes):
+def _rows(predictions, split, disjoint, classes):
     if classes == 3 and not has_three_classes(predictions):
         raise UserError("compare: classes=3 needs p_normal, p_bacteria, p_virus in both tables")
-    table = rows_of(predictions if classes == 3 else collapse(predictions), "test")
+    table = rows_of(predictions if classes == 3 else collapse(predictions), split)
     if classes == 3:
         check_pathogens(table)
     kept = table if disjoint is None else table[table["file"].isin(disjoint)]

@@ -208,30 +208,34 @@ def features(
 
 
 def initial_weights(backbone: str) -> InitialWeights:
-    """The ImageNet weights of a backbone, as far as they can be had; one printed line says which.
+    """The ImageNet weights of a backbone; one printed line says which.
 
     The file in the folder `PRETRAINED_DIR` (relative to the project, if not absolute) comes first,
-    then Keras's own file, kept in its folder or downloaded there; without either, random weights.
+    then Keras's own file, kept in its folder or downloaded there. Random weights are given only
+    where `PRETRAINED_DIR` is `none`.
 
     Raises:
-        UserError: no such backbone.
+        UserError: no such backbone, or its weights are nowhere to be had.
     """
     entry = find_backbone(backbone)
     folder = os.environ.get("PRETRAINED_DIR")
+    if folder == "none":
+        print(f"{backbone}: random weights, since PRETRAINED_DIR is none")
+        return RANDOM
     if folder and (path := paths.PROJECT / folder / entry.file).is_file():
         print(f"{backbone}: ImageNet weights from {entry.file}")
         return InitialWeights(str(path), "imagenet")
     try:
         path = _download(entry.url)
-        print(f"{backbone}: ImageNet weights of Keras ({Path(path).name})")
-        return InitialWeights(path, "imagenet")
     except Exception as error:  # Keras raises nothing narrower
-        print(
-            f"{backbone}: NO PRETRAINED WEIGHTS, starts from random ones. {entry.file} is not in "
-            f"the folder PRETRAINED_DIR ({folder or 'not set'}), and Keras could not download its "
-            f"own: {error}"
-        )
-        return RANDOM
+        raise UserError(
+            f"no pretrained weights of {backbone}: {entry.file} is not in the folder "
+            f"PRETRAINED_DIR ({folder or 'not set'}), and {entry.url} could not be downloaded "
+            f"({error}). Set PRETRAINED_DIR to a folder that holds the file, go online, or set "
+            "PRETRAINED_DIR=none to start from random weights"
+        ) from error
+    print(f"{backbone}: ImageNet weights of Keras ({Path(path).name})")
+    return InitialWeights(path, "imagenet")
 
 
 def _download(url: str) -> str:

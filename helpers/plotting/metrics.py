@@ -71,14 +71,17 @@ def intervals(
         (axis.set_xticks if vertical else axis.set_yticks)(at, table.index)
 
 
-def comparison(measured: pd.DataFrame, highlight: str = results.FINAL) -> Figure:
-    """Each experiment's test metrics, best AUC on top: 95 % intervals, or spread over seeds.
+def comparison(
+    measured: pd.DataFrame, highlight: str = results.FINAL, split: str = "test"
+) -> Figure:
+    """Each experiment's metrics, best AUC on top: 95 % intervals, or spread over seeds.
 
     Args:
         measured: a long table of metrics, of one protocol.
         highlight: the experiment whose name is bold.
+        split: val or test.
     """
-    rows = results.headline(measured)
+    rows = results.headline(measured, split)
     names = rows.experiment.unique()[::-1]
     figure, axes = plt.subplots(
         1, len(results.HEADLINE), figsize=(WIDTH, 1.2 + 0.3 * len(names)), sharey=True

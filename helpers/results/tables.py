@@ -1,6 +1,7 @@
 """The tables that readers see, from metrics.csv: comparisons, costs, literature, replication."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from helpers.data import LABELS
 from helpers.results.store import (
     FINAL,
     KEY,
+    Run,
     claims,
     experiments,
     manifest,
@@ -17,6 +19,9 @@ from helpers.results.store import (
     predictions,
 )
 from helpers.utils import UserError
+
+if TYPE_CHECKING:  # pandas imports jinja2 with it
+    from pandas.io.formats.style import Styler
 
 HEADLINE = ["auc", "accuracy", "recall", "specificity"]  # never one without the others
 RECALLS = [f"recall_{label}" for label in LABELS]
@@ -148,6 +153,43 @@ def comparison(
     return _reader_table(headline(measured, split, rule, disjoint), HEADLINE)
 
 
+def highlighted(table: pd.DataFrame, experiment: str) -> "Styler":
+    """A table of `comparison` for the eye: the rows of an experiment stand out."""
+    marks = [
+        "font-weight: bold; background-color: rgba(230, 159, 0, 0.35)" if own else ""
+        for own in table.index.get_level_values("experiment") == experiment
+    ]
+    return table.style.apply(lambda _: marks).set_table_styles(
+        [{"selector": "th, td", "props": "text-align: right; padding: 0.2em 0.8em"}]
+    )
+
+
+def compare(
+    a: str,
+    b: str,
+    run: Run | None = None,
+    *,
+    protocol: str = "official",
+    seed: int = 0,
+    **options,
+) -> pd.DataFrame:
+    """The paired test of two experiments on the same images, as `evaluation.compare` has it.
+
+    Args:
+        a, b: names of experiments.
+        run: where their predictions are read; what it lacks, and all without one, are published.
+        protocol, seed: of both fits.
+        options: of `evaluation.compare`, such as split or resamples.
+
+    Raises:
+        UserError: one has no predictions there, or they are not of the same images.
+    """
+    read = run.predictions if run else predictions
+    both = (read(name, protocol, seed) for name in (a, b))
+    table = evaluation.compare(*both, **options).set_index("metric")
+    return table.rename(columns={"a": a, "b": b})
+
+
 def validation_and_test(measured: pd.DataFrame, rule: str = "0.5") -> pd.DataFrame:
     """`comparison` on validation and on test, one below the other; the split comes first."""
     both = {split: comparison(measured, split, rule) for split in ("val", "test")}
@@ -176,14 +218,18 @@ def _three_class_rows(measured: pd.DataFrame, split: str = "test") -> pd.DataFra
 
 
 def official_metrics(folder: Path | None = None) -> pd.DataFrame:
-    """The metrics under `official` of all that stands for itself.
+    """The metrics under `official` of all that stands for itself (see `main_experiments`)."""
+    return main_experiments(metrics(folder))
 
-    Left out are the recipe changes of the ablation, and what was adapted to the unlabelled test
-    images.
+
+def main_experiments(measured: pd.DataFrame, protocol: str = "official") -> pd.DataFrame:
+    """The rows of a long table of metrics, under a protocol, of all that stands for itself.
+
+    Left out are the recipe changes of the ablation (`candidate_...`), and what was adapted to the
+    unlabelled test images (`transductive_...`).
     """
-    measured = metrics(folder)
     aside = measured.experiment.str.startswith(("candidate_", "transductive_"))
-    return measured[(measured.protocol == "official") & ~aside]
+    return measured[(measured.protocol == protocol) & ~aside]
 
 
 def best_per_notebook(folder: Path | None = None) -> pd.DataFrame:

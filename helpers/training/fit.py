@@ -305,6 +305,7 @@ class EpochLog(keras.callbacks.Callback):
         self.bar.update()
 
     def on_train_end(self, logs=None):
+        self.bar.total = self.bar.n  # early stopping leaves no epochs open
         self.bar.close()
 
 

@@ -46,6 +46,14 @@ def test_compare_values_mcnemar_and_sign():
     np.testing.assert_allclose(back["p_bootstrap"], found["p_bootstrap"])
 
 
+def test_compare_looks_at_one_split():
+    a, b = validation_and_test(), validation_and_test(signal=0.3)
+    val, test = (evaluation.compare(a, b, split=split, resamples=50) for split in ("val", "test"))
+    as_test = [rows[rows.split == "val"].assign(split="test") for rows in (a, b)]
+    pd.testing.assert_frame_equal(val, evaluation.compare(*as_test, resamples=50))
+    assert not val.equals(test)
+
+
 def test_compare_collapses_three_classes_or_keeps_them():
     three, two = predictions(classes=3), predictions(seed=1)
     mixed = evaluation.compare(three, two, resamples=50)

@@ -222,16 +222,20 @@ def test_a_relative_folder_is_one_of_the_project(folder, no_network, monkeypatch
 
 
 @pytest.mark.parametrize("setting", [None, "nowhere"])
-def test_without_file_and_network_it_says_so_and_starts_from_scratch(
-    setting, no_network, monkeypatch, capsys
-):
+def test_without_file_and_network_it_stops_and_says_what_to_do(setting, no_network, monkeypatch):
     monkeypatch.delenv("PRETRAINED_DIR", raising=False)
     if setting:
         monkeypatch.setenv("PRETRAINED_DIR", setting)
+    with pytest.raises(UserError, match=r"no pretrained weights .* PRETRAINED_DIR=none") as raised:
+        models.initial_weights("mobilenet")
+    assert "no network here" in str(raised.value)
+    assert models.BACKBONES["mobilenet"].url in str(raised.value)
+
+
+def test_random_weights_must_be_asked_for(no_network, monkeypatch, capsys):
+    monkeypatch.setenv("PRETRAINED_DIR", "none")
     assert models.initial_weights("mobilenet") == (None, "none")
-    line = capsys.readouterr().out
-    assert "NO PRETRAINED WEIGHTS" in line and "no network here" in line
-    assert line.count("\n") == 1
+    assert "random weights" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", models.BACKBONES)

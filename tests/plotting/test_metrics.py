@@ -63,6 +63,12 @@ def test_comparison_has_the_best_on_top_and_one_name_in_bold(highlight):
     assert [text.get_text() for text in figure.axes[0].texts] == ["50.0"]  # cut off, and named
 
 
+def test_comparison_of_another_split():
+    table = long_table({("mine", 0, metric): 0.9 for metric in results.HEADLINE})
+    on_val = plotting.comparison(table.assign(split="val"), "mine", "val")
+    assert bars(on_val.axes[0]) == bars(plotting.comparison(table, "mine").axes[0])
+
+
 def test_the_final_model_is_highlighted_if_nothing_is_said():
     table = long_table({("final", 0, metric): 0.9 for metric in results.HEADLINE})
     assert plotting.comparison(table).axes[0].get_yticklabels()[0].get_weight() == "bold"

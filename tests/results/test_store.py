@@ -46,6 +46,14 @@ def test_tables_follow_the_contract(run):
     assert set(saved.split) == {"val", "test"}
 
 
+def test_test_images_may_be_left_unread(run, index, table):
+    fit, _ = constant_fit(table, run.fits)
+    features = data.metadata(table)
+    done = run.evaluate(fit, features, table, "mine", "official", rows=("val",))
+    assert set(done.metrics.split) == set(done.predictions.split) == {"val"}
+    assert set(results.predictions("mine", folder=run.results).split) == {"val"}
+
+
 def test_the_manifest_gives_the_patients_back(run, table):
     predictions = results.predictions("most_frequent", folder=run.results)
     assert list(predictions.columns) == ["file", "patient", "split", "label", "p_pneumonia"]

@@ -254,3 +254,39 @@ def test_markdown_puts_the_index_first():
     table = pd.DataFrame({"AUC": ["98.3"]}, pd.Index(["`final`"], name="experiment"))
     expected = "| experiment | AUC |\n|---|---|\n| `final` | 98.3 |"
     assert results.markdown(table) == expected
+
+
+def test_main_experiments_can_be_of_another_protocol(folder):
+    save(folder, "candidate_blur", "by_image")
+    save(folder, "cnn_1", "by_image")
+    chosen = results.main_experiments(results.metrics(folder), "by_image")
+    assert set(chosen.experiment) == {"cnn_1"} and set(chosen.protocol) == {"by_image"}
+
+
+def test_the_rows_of_an_experiment_stand_out(folder):
+    save(folder, "mine", signal=1)
+    table = results.comparison(results.metrics(folder))
+    page = results.highlighted(table, "mine").to_html()
+    marked, _, _ = page.partition("font-weight: bold")
+    row = list(table.index.get_level_values("experiment")).index("mine")
+    assert f"row{row}_col0" in marked and f"row{1 - row}_col0" not in marked
+
+
+def test_two_names_are_compared_on_the_same_images(folder, monkeypatch):
+    save(folder, "good", signal=3)
+    monkeypatch.setattr(paths, "RESULTS", folder)
+    monkeypatch.setattr(results.store, "manifest", lambda _: manifest_of_all())
+    found = results.compare("good", "most_frequent", resamples=50)
+    both = [results.predictions(name) for name in ("good", "most_frequent")]
+    expected = evaluation.compare(*both, resamples=50).set_index("metric")
+    assert list(found.columns[:2]) == ["good", "most_frequent"]
+    assert found.difference.equals(expected.difference) and found.difference.auc > 0
+    on_val = results.compare("good", "most_frequent", split="val", resamples=50)
+    assert on_val.difference.auc != found.difference.auc
+    with pytest.raises(UserError, match="no predictions of absent"):
+        results.compare("good", "absent")
+
+
+def manifest_of_all():
+    """The images of `builders.validation_and_test`."""
+    return builders.validation_and_test(n=60)[["file", "patient"]]

@@ -458,6 +458,17 @@ def test_the_live_line_shows_where_a_person_watches(monkeypatch, kernel, session
     assert EpochLog(3).bar.disable
 
 
+def test_the_live_line_ends_full_also_after_early_stopping(monkeypatch, capsys):
+    monkeypatch.setattr(sys.modules["helpers.training.fit"], "_watched", lambda: True)
+    log = EpochLog(epochs=20)
+    for epoch in range(3):
+        log.on_epoch_begin(epoch)
+        log.on_epoch_end(epoch, {"val_loss": 0.5})
+    log.on_train_end()
+    last = capsys.readouterr().err.rstrip().split("\r")[-1]
+    assert last.startswith("100%") and "3/3" in last
+
+
 # Estimators
 
 

@@ -1,0 +1,77 @@
+"""Run one notebook with papermill: `python -m helpers.execute IN OUT [-y YAML]`.
+
+`make run` calls it for each notebook. Beyond papermill's own command, the messages between
+papermill and the kernel are encrypted, so that the kernel has nothing to warn of; and an error is
+told once, with the notebook, its cell, the parameters and the command that repeats it.
+"""
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+import papermill
+import yaml
+from traitlets.config import Config
+
+COLORS_OF_TERMINALS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def execute(source: Path, target: Path, parameters: dict) -> None:
+    """Run a notebook in its folder; the executed copy stays also where a cell fails.
+
+    Raises:
+        papermill.PapermillExecutionError: a cell failed.
+    """
+    papermill.execute_notebook(
+        source,
+        target,
+        parameters,
+        kernel_name="python3",
+        language="python",
+        cwd=source.parent,
+        progress_bar=sys.stderr.isatty(),
+        config=Config(KernelManager={"transport_encryption": "auto"}),
+    )
+
+
+def explain(error: papermill.PapermillExecutionError, source: Path, target: Path) -> str:
+    """What failed and where; a UserError without its traceback, since its line says it all."""
+    told = f"{error.ename}: {error.evalue}"
+    if error.ename != "UserError":
+        told = COLORS_OF_TERMINALS.sub("", "\n".join(error.traceback))
+    first_line = error.source.strip().partition("\n")[0]
+    return (
+        f"{told}\n"
+        f"error: {source.name} stopped in cell {error.cell_index + 1} (In [{error.exec_count}]), "
+        f"which begins `{first_line}`. The executed copy: {target}"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.execute", description="run one notebook with papermill"
+    )
+    parser.add_argument("source", type=Path, metavar="IN", help="the notebook")
+    parser.add_argument("target", type=Path, metavar="OUT", help="its executed copy")
+    parser.add_argument("-y", dest="parameters", metavar="YAML", default="{}", help="parameters")
+    parser.add_argument("--repeat", metavar="COMMAND", help="shown where a cell fails")
+    options = parser.parse_args(arguments)
+    print(f"{options.source.stem} is executed as {options.target}", file=sys.stderr)
+    os.environ["TQDM_DISABLE"] = "1"  # for the kernel; papermill has its bar already
+    parameters = yaml.safe_load(options.parameters)
+    try:
+        execute(options.source, options.target, parameters)
+    except papermill.PapermillExecutionError as error:
+        print(explain(error, options.source, options.target), file=sys.stderr)
+        print(f"parameters: {parameters}", file=sys.stderr)
+        if options.repeat:
+            print(f"repeat it with: {options.repeat}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
