@@ -65,7 +65,7 @@ lint: .venv/.complete  ## ruff on code and notebooks, and the direction of the i
 	@ruff check . && ruff format --check . && lint-imports --no-cache
 
 .venv/.complete: pyproject.toml uv.lock $(if $(filter .uv/%,$(UV)),$(UV))
-	$(UV) sync --quiet --frozen --extra test $(if $(ASKED),--python $(ASKED)) || { echo \
+	@$(UV) sync --quiet --frozen --extra test $(if $(ASKED),--python $(ASKED)) || { echo \
 	  "error: no environment; uv says why. Without network it needs its cache (UV_CACHE_DIR) or a" \
 	  "package index that you can reach (UV_DEFAULT_INDEX)" >&2; exit 1; }
 	@echo $(ASKED) > $@
