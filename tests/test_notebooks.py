@@ -197,12 +197,14 @@ def test_a_notebook_runs_again_when_what_it_uses_changes_and_not_otherwise(serie
         assert not [file for file in files if file.startswith("helpers/publishing")]
 
 
-def run_papermill(name: str, tmp_path: Path, phantoms: Path, **parameters):
+def run_papermill(
+    name: str, tmp_path: Path, phantoms: Path, runs: Path | None = None, **parameters
+):
     return execute(
         *("papermill", f"notebooks/{name}.ipynb", str(tmp_path / "out.ipynb")),
         *("-y", yaml.safe_dump(parameters)),
         CHEST_XRAY_DIR=str(phantoms),
-        CHEST_XRAY_RUNS=str(tmp_path),
+        CHEST_XRAY_RUNS=str(runs or tmp_path),
     )
 
 
@@ -223,7 +225,8 @@ def test_the_final_model_can_stop_before_it_reads_test(series, tmp_path, phantom
     known = papermill.inspect_notebook(str(FOLDER / "13_final_model.ipynb"))
     small = settings["all"] | settings["13_final_model"] | {"PARAMETERS": "smoke"}
     small = {name: small[name] for name in known if name in small}
-    done = run_papermill("13_final_model", tmp_path, phantoms, **small, READ_TEST=False)
+    small |= {"READ_TEST": False}
+    done = run_papermill("13_final_model", tmp_path, phantoms, RUN.parent, **small)
     assert done.returncode == 0, done.stderr[-3000:]
     executed = [cell for cell in code_cells(tmp_path / "out.ipynb") if cell.execution_count]
     sources = "\n".join(cell.source for cell in executed)

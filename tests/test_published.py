@@ -1,5 +1,6 @@
 """The published results: every number follows from the published predictions."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_the_pages_show_what_is_generated(file, generated):
 @pytest.mark.parametrize("name", FILES["README.md"])
 def test_an_edited_readme_is_found(tmp_path, name, generated):
     edited = Path(shutil.copy(paths.README, tmp_path / "README.md"))
-    interval = readme.shown(paths.README)[name].rsplit("(", 1)[1][:4]
+    interval = re.findall(r"\((\d+\.\d)-", readme.shown(paths.README)[name])[-1]
     edited.write_text(edited.read_text().replace(f"({interval}", "(99.9"))
     assert readme.shown(edited)[name] != generated[name]
     readme.write(edited, generated)

@@ -91,9 +91,11 @@ def rank_correlation(a, b) -> pd.Series:
     """Spearman's rank correlation of two sequences, (n,) each: value, low, high (95 %).
 
     The interval is Fisher's, with the variance for ranks of Fieller, Hartley & Pearson (1957);
-    with three or fewer values there is none.
+    with three or fewer values there is none. A constant has no ranks: NaN.
     """
-    value, low, high = stats.spearmanr(a, b).statistic, -1.0, 1.0
+    value, low, high = np.nan, -1.0, 1.0
+    if np.ptp(a) and np.ptp(b):
+        value = stats.spearmanr(a, b).statistic
     if len(a) > 3:
         reach = stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(1.06 / (len(a) - 3))
         middle = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))

@@ -161,4 +161,5 @@ def test_the_interval_of_a_rank_correlation_covers_none_at_its_level():
 
 
 def test_few_ranks_say_nothing():
+    assert np.isnan(evaluation.rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).value)
     assert list(evaluation.rank_correlation([1, 2], [3, 4])) == pytest.approx([1, -1, 1])

@@ -91,4 +91,4 @@ def test_originals_get_the_answer_of_their_small_versions(real_folder):
     one, other = ([row for row, _ in predict.predict(model, side)] for side in pairs.T)
     for row, same in zip(one, other, strict=True):
         assert {**row, "file": ""} == {**same, "file": ""}
-    assert np.mean([row["prediction"] is not None for row in one]) > 0.95
+    assert np.mean([row["prediction"] is not None for row in one]) > 0.9
