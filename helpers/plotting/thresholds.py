@@ -123,7 +123,8 @@ def slopes(axis: Axes, table: pd.DataFrame, highlight: Mapping[str, str]) -> Non
     axis.set_xticks([0, 1], table.columns)
     axis.set_xlim(-0.1, 1.1)
     axis.grid(axis="x", visible=False)
-    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=10)
+    if shown:
+        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=10)
 
 
 def _mark(axis: Axes, points: Mapping[str, float]) -> None:

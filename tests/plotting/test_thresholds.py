@@ -69,3 +69,9 @@ def test_slopes_name_what_is_highlighted_and_only_that():
     assert names == ["my network"] and list(handles[0].get_ydata()) == [99, 95]
     assert sorted(list(line.get_ydata()) for line in axis.lines) == [[98, 97], [99, 95]]
     assert [label.get_text() for label in axis.get_xticklabels()] == ["validation", "test"]
+
+
+def test_slopes_without_a_highlight_have_no_legend(recwarn):
+    axis = plt.subplots()[1]
+    plotting.slopes(axis, pd.DataFrame({"validation": [99], "test": [95]}, index=["other"]), {})
+    assert axis.get_legend() is None and not recwarn.list
