@@ -11,7 +11,7 @@ JOBS ?= 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help run test check data predict demo evaluate publish metrics slides site lab lint bench costs
+.PHONY: help run test check data predict demo evaluate publish metrics slides site lab lint benchmark
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -55,11 +55,8 @@ lab: .venv/.complete  ## JupyterLab on the notebooks
 	@jupyter lab --notebook-dir=. --ip=127.0.0.1 --KernelManager.transport_encryption=auto \
 	  $$([ "$$(id -u)" != 0 ] || echo --allow-root)
 
-bench: .venv/.complete  ## seconds to index and load the images below FOLDER
-	@python benchmarks/loading.py $(FOLDER)
-
-costs: .venv/.complete  ## multiply-accumulates and speed of every published network, on an idle machine
-	@python benchmarks/costs.py
+benchmark: .venv/.complete  ## ours beside the usual pipelines, on an idle machine (PARTS="training" or "series", "scale", "costs")
+	@python -m benchmarks $(PARTS)
 
 lint: .venv/.complete  ## ruff on code and notebooks, and the direction of the imports
 	@ruff check . && ruff format --check . && lint-imports --no-cache

@@ -16,8 +16,10 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from benchmarks import costs, pictures, rows, scale, series
 from helpers import paths
@@ -132,6 +134,34 @@ def write(table: pd.DataFrame, path: Path) -> None:
         table = pd.concat([before[~before.part.isin(table.part)], table], ignore_index=True)
     table = with_ratios(table)
     write_atomically(path, lambda aside: table.to_csv(aside, index=False, float_format="%.6g"))
+    if path == TABLE:
+        draw(table).savefig(paths.IMAGES / "benchmark.png", dpi=110, bbox_inches="tight")
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """How many times as fast as the first row of its part each row is, one panel a part."""
+    shown = table[table.unit.eq("images/s") & table.ratio.notna()]
+    parts = [part for _, part in shown.groupby("part", sort=False)]
+    heights = [len(part) + 1 for part in parts]
+    figure, axes = plt.subplots(
+        len(parts), 1, height_ratios=heights, figsize=(8, 0.34 * sum(heights)), layout="constrained"
+    )
+    for axis, part in zip(np.atleast_1d(axes), parts, strict=True):
+        colors = ["#0072B2" if name.startswith("ours") else "#999999" for name in part.name]
+        bars = axis.barh(part.name, part.ratio, color=colors)
+        labels = [
+            f"{ratio:.2f}  ({value:,.0f}/s)"
+            for ratio, value in zip(part.ratio, part.value, strict=True)
+        ]
+        axis.bar_label(bars, labels, padding=3, size=8)
+        axis.axvline(1, color="black", linewidth=0.8)
+        axis.set(title=part.part.iloc[0], xlim=(0, 1.25 * part.ratio.max()))
+        axis.invert_yaxis()
+        axis.tick_params(labelsize=8)
+        if part.ratio.max() > 20:
+            axis.set(xscale="log", xlim=(0.5, 8 * part.ratio.max()))
+    np.atleast_1d(axes)[-1].set_xlabel("times as fast as the usual way")
+    return figure
 
 
 if __name__ == "__main__":
