@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
@@ -62,6 +63,12 @@ def test_settings_are_what_it_was_told():
     assert found == {"threads": builders.THREADS, "precision": "mixed_bfloat16"}
     found["threads"] = 99
     assert backend.settings()["threads"] == builders.THREADS
+
+
+def test_opencv_takes_one_thread_for_an_image():
+    cv2.setNumThreads(3)
+    training.set_up(seed=0, threads=builders.THREADS)
+    assert cv2.getNumThreads() == 1
 
 
 @pytest.mark.parametrize(
