@@ -26,7 +26,7 @@ from helpers import paths
 from helpers.training import backend
 from helpers.utils import write_atomically
 
-COUNT, SIDE = 480, 512  # of the pictures, and their side in pixels
+COUNT, LOADED, SIDE = 480, 2_000, 512  # pictures, those that are loaded, their side in pixels
 GFLOP = 6 * 0.1934  # of training on one image: a forward pass and two like it backward
 PRODUCTS = "matrix products, {}"
 TABLE = paths.RESULTS / "benchmark.csv"
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     told = f"{', '.join(known)}; all but the last three if none is named"
     parser.add_argument("parts", nargs="*", metavar="part", help=told)
     parser.add_argument("--threads", type=int, default=min(os.cpu_count() or 1, 4))
-    parser.add_argument("--count", type=int, default=COUNT, help="pictures")
+    parser.add_argument("--count", type=int, help="pictures")
     parser.add_argument("--only", default="", help="rows whose name holds this")
     parser.add_argument("--out", type=Path, default=TABLE, help="table to write")
     options = parser.parse_args(arguments)
@@ -112,8 +112,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     found = []
     with tempfile.TemporaryDirectory() as place:
-        folder = pictures.write(Path(place), options.count, SIDE)
         for part in parts:
+            number = options.count or (LOADED if part == "loading" else COUNT)
+            folder = Path(place, str(number))
+            if part in rows.ROWS and not folder.exists():
+                pictures.write(folder, number, SIDE)
             if part in ("scale", "costs"):  # they write tables of their own
                 scale.measure() if part == "scale" else costs.measure()
             elif part == "series":

@@ -5,6 +5,7 @@ import pandas as pd
 
 from helpers import paths
 
+FIGURES = {"performance": "benchmark.png", "scale": "scale.png"}  # in the folder of figures
 MILLION = 1_000_000
 STEPS = ("index", "decode", "epoch")
 

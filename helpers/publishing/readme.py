@@ -32,7 +32,11 @@ def tables(folder: Path | None = None) -> dict[str, str]:
         "scale": performance.scale(),
         "modules": modules(),
     }
-    return {name: results.markdown(table) for name, table in found.items()}
+    written = {name: results.markdown(table) for name, table in found.items()}
+    for name, figure in performance.FIGURES.items():
+        if (paths.IMAGES / figure).exists():
+            written[name] += f"\n\n![The table above as a figure](images/{figure})"
+    return written
 
 
 def modules() -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import pytest
 
 from helpers import paths, results
-from helpers.publishing import readme
+from helpers.publishing import performance, readme
 from helpers.utils import UserError
 
 PAGE = """before
@@ -54,6 +54,17 @@ def test_the_tables_are_those_of_the_results():
     official = results.official_metrics()
     for experiment in official.experiment.unique():
         assert f"| `{experiment}` |" in tables["results"]
+
+
+@pytest.mark.parametrize("name", ["performance", "scale"])
+def test_the_figure_of_the_speed_stands_below_its_table_once_there_is_one(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(paths, "IMAGES", tmp_path)
+    before = readme.tables()[name]
+    figure = performance.FIGURES[name]
+    (tmp_path / figure).touch()
+    assert readme.tables()[name].removeprefix(before).endswith(f"(images/{figure})")
 
 
 def test_every_module_is_listed_with_its_purpose():
