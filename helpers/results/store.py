@@ -23,7 +23,7 @@ from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
 from helpers import data, evaluation, paths
-from helpers.utils import UserError, sha256, write_atomically
+from helpers.utils import UserError, sha256, short_digest, write_atomically
 
 if TYPE_CHECKING:  # Keras takes seconds to import, and most readers of results train nothing
     from helpers.selection import Recipe
@@ -33,7 +33,7 @@ KEY = ["experiment", "protocol", "seed", "fold"]
 EXPERIMENT_COLUMNS = [
     *["experiment", "notebook", "dataset", "protocol", "seed", "fold", "classes", "weights"],
     *["image_size", "parameters", "epochs_run", "stop_reason", "train_seconds", "device"],
-    *["backend", "precision", "threads", "settings_hash", "code_version"],
+    *["backend", "precision", "threads", "settings_hash", "code_version", "digest"],
 ]
 METRIC_COLUMNS = [*KEY, *evaluation.COLUMNS]
 FINAL = "final"  # the model that is shipped; its thresholds were fixed before test was read
@@ -320,8 +320,27 @@ def merge(folder: Path, row: dict, predictions: pd.DataFrame, measured: pd.DataF
         target = folder / "predictions" / prediction_name(row)
         table = predictions.drop(columns="patient", errors="ignore")
         write_atomically(target, partial(table.to_csv, index=False))
+        row = row | {"digest": fit_digest(row, folder)}
         _replace(folder / "metrics.csv", measured[METRIC_COLUMNS])
         _replace(folder / "experiments.csv", pd.DataFrame([row])[EXPERIMENT_COLUMNS])
+
+
+def fit_digest(row: dict, folder: Path | None = None) -> str:
+    """What ties a fit together: its facts, its predictions and a final model's selection.
+
+    Written when a fit is saved or published, and by nothing that only measures again: a row, a
+    table or a choice that was changed afterwards has another one.
+
+    Args:
+        row: of experiments.csv.
+        folder: of results; None for the published ones.
+    """
+    folder = folder or paths.RESULTS
+    files = [folder / "predictions" / prediction_name(row)]
+    if row["protocol"] == "official" and row["experiment"] in SELECTIONS:
+        files.append(folder / SELECTIONS[row["experiment"]])
+    facts = (str(row[name]) for name in EXPERIMENT_COLUMNS if name != "digest")
+    return short_digest(*facts, *(sha256(path) for path in files))
 
 
 def _replace(path: Path, new: pd.DataFrame) -> None:
@@ -340,7 +359,7 @@ def _write_by_key(path: Path, table: pd.DataFrame) -> None:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    texts = ["fold", "threshold_rule", "settings_hash", "code_version"]
+    texts = ["fold", "threshold_rule", "settings_hash", "code_version", "digest"]
     empty = {name: [""] for name in ("threshold", "value", "low", "high")}
     return pd.read_csv(
         path, dtype={name: str for name in texts}, keep_default_na=False, na_values=empty
