@@ -2,10 +2,12 @@
 
 from helpers.results.store import (
     EXPERIMENT_COLUMNS,
+    FIGURES,
     FINAL,
     KEY,
     METRIC_COLUMNS,
     SELECTION,
+    SHORT,
     Evaluated,
     Run,
     Story,
@@ -53,12 +55,14 @@ from helpers.results.tables import (
 
 __all__ = [
     "EXPERIMENT_COLUMNS",
+    "FIGURES",
     "FINAL",
     "HEADLINE",
     "KEY",
     "METRIC_COLUMNS",
     "RECALLS",
     "SELECTION",
+    "SHORT",
     "Evaluated",
     "Run",
     "Story",
