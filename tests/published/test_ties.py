@@ -212,8 +212,10 @@ def shipped():
 def test_the_shipped_model_takes_ill_phantoms_for_more_ill(shipped, index):
     """No figure of merit; a model that was turned round, or another kind of model, fails it."""
     some = index[index.label.isin(["normal", "bacteria"])].groupby("label").head(12)
-    p = 1 - shipped.probabilities(data.load(some, shipped.facts.image_size))[:, 0]
+    images = np.asarray(data.load(some, shipped.facts.image_size))
+    p = 1 - shipped.probabilities(images)[:, 0]
     assert roc_auc_score(some.label != "normal", p) > 0.8
+    assert predict.largest_difference(paths.MODELS, images[:4]) < 1e-4
 
 
 @pytest.mark.real
@@ -228,11 +230,14 @@ def test_the_shipped_model_says_what_is_published(shipped, real_folder):
     assert len(index) == len(sample) == 48
 
 
-def test_the_shipped_model_has_the_parameters_that_are_published(shipped):
+def test_the_shipped_model_has_the_parameters_and_the_cost_that_are_published():
+    shipped = predict.open_model(paths.MODELS / predict.FILES[0])
     fit = results.experiments().query("experiment == 'final'").iloc[0]
-    path = paths.MODELS / predict.KERAS
-    network = predict.open_model(path).classifier
-    assert network.count_params() == fit.parameters
+    assert shipped.classifier.count_params() == fit.parameters
+    costs = pd.read_csv(paths.RESULTS / "costs.csv", index_col="experiment")
+    for row in costs[costs.index == results.FINAL].itertuples():
+        assert shipped.network.count_params() == row.parameters
+        assert round(models.mflops(shipped.network), 2) == row.mflops
 
 
 # Figures
