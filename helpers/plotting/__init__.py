@@ -12,7 +12,7 @@ from helpers.plotting.metrics import (
     seeds,
 )
 from helpers.plotting.networks import COSTS, architecture, costs, learning_curves
-from helpers.plotting.style import COLORS, DPI, NAMES, WIDTH, description, save, show
+from helpers.plotting.style import COLORS, DPI, NAMES, WIDTH, description, save, show, source
 from helpers.plotting.thresholds import operating_points, probabilities, rates, slopes
 
 __all__ = [
@@ -43,5 +43,6 @@ __all__ = [
     "seeds",
     "show",
     "slopes",
+    "source",
     "weights_on_image",
 ]
