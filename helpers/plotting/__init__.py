@@ -12,7 +12,7 @@ from helpers.plotting.metrics import (
     seeds,
 )
 from helpers.plotting.networks import COSTS, architecture, costs, learning_curves
-from helpers.plotting.style import COLORS, DPI, NAMES, WIDTH, description, save, show
+from helpers.plotting.style import COLORS, DPI, NAMES, WIDTH, AnswerLine, description, save, show
 from helpers.plotting.thresholds import operating_points, probabilities, rates, slopes
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "DPI",
     "NAMES",
     "WIDTH",
+    "AnswerLine",
     "answer",
     "architecture",
     "comparison",
