@@ -36,8 +36,13 @@ def save(figure: Figure, place: Run | Story, name: str) -> None:
     style = {"dpi": DPI, "bbox_inches": "tight", "metadata": {"Description": alt}}
     write_atomically(place.figures / f"{name}.png", partial(figure.savefig, **style))
     if get_ipython():
-        display(figure, metadata={"image/png": {"alt": alt}})
-        plt.close(figure)
+        present(figure, alt)
+
+
+def present(figure: Figure, alt: str) -> None:
+    """Show a figure in a notebook, with an alternative text for those who cannot see it."""
+    display(figure, metadata={"image/png": {"alt": alt}})
+    plt.close(figure)
 
 
 def description(figure: Figure, name: str) -> str:
