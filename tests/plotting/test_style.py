@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import nbformat
+import papermill
 import pytest
 from nbconvert.preprocessors import ExecutePreprocessor
 
@@ -92,3 +93,32 @@ def test_a_notebook_shows_a_saved_figure_once_with_its_description(tmp_path):
     outputs = notebook.cells[0].outputs
     shown = [output for output in outputs if "image/png" in output.get("data", {})]
     assert [output.metadata["image/png"]["alt"] for output in shown] == ["first", "second"]
+
+
+ANSWERED = [
+    """
+from pathlib import Path
+from helpers import plotting, results
+answer = plotting.AnswerLine()""",
+    "number = 3",
+    'answer.fill(results.Story(Path(), Path(), "{dataset}"), f"It is {{number}}.")',
+]
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("dataset", ["kermany", "synthetic"])
+@pytest.mark.parametrize("way", ["papermill", "nbconvert"])
+def test_an_answer_is_saved_where_its_line_was_shown(tmp_path, way, dataset):
+    cells = [nbformat.v4.new_code_cell(source) for source in ANSWERED]
+    cells[2].source = cells[2].source.format(dataset=dataset)
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    if way == "papermill":
+        nbformat.write(notebook, tmp_path / "in.ipynb")
+        both = str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb")
+        notebook = papermill.execute_notebook(*both, kernel_name="python3", progress_bar=False)
+    else:
+        ExecutePreprocessor(kernel_name="python3").preprocess(notebook, {})
+    shown = [[output.data["text/markdown"] for output in cell.outputs] for cell in notebook.cells]
+    about = "*On synthetic radiographs, which say nothing about patients:* "
+    told = about if dataset == "synthetic" else ""
+    assert shown == [[f"**Answer.** {told}It is 3."], [], []]
