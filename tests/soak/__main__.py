@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--seed", type=int, default=None, help="of the moments; the clock's if none"
     )
     parser.add_argument("--undisturbed", type=Path, help="folder of a run to compare with")
+    parser.add_argument("--notebooks", default="", help="instead of all; what they need is run too")
     options = parser.parse_args(arguments)
     if unknown := set(options.cases) - set(cases.CASES):
         parser.error(f"no case {', '.join(sorted(unknown))}")

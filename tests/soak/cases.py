@@ -23,7 +23,8 @@ from helpers.paths import PROJECT
 from tests.soak.watched import Watched
 
 PATIENTS = 80  # of the phantoms that are read
-SECONDS = (5, 100)  # until a run is killed or stopped
+SECONDS = (0, 20)  # from where a cell is at work until the run is killed or stopped
+IDLE = ("starting", "importing")  # what takes most of the time and says the least
 SMALL = "NOTEBOOK=03_dense"  # reads, trains and saves
 LINGER = 30  # seconds that what a killed run leaves may take to go
 EXPERIMENTS = ("most_frequent", "dense", "cnn_1", "final")  # published again and again
@@ -52,13 +53,15 @@ class Setting:
         scratch: an empty folder to work in.
         times: how often to disturb.
         random: where random moments come from.
-        undisturbed: the folder of a run of all notebooks, one at a time; made if there is none.
+        undisturbed: the folder of a run of the same notebooks, one at a time; None to make one.
+        notebooks: those that are run, with what they need; empty for all.
     """
 
     scratch: Path
     times: int
     random: random.Random
     undisturbed: Path | None = None
+    notebooks: str = ""
 
     def path(self, name: str) -> Path:
         folder = self.scratch / name
@@ -112,33 +115,51 @@ def finished(setting: Setting, name: str, *options: str) -> Path:
     return setting.scratch / name / "runs" / RUN
 
 
-def doing(folder: Path) -> str:
-    """What a run is at, from the cell that its newest executed notebook is in."""
-    copies = sorted(folder.glob("notebooks/*.ipynb"), key=lambda path: path.stat().st_mtime)
-    for copy in reversed(copies):
-        try:
-            cells = json.loads(copy.read_text())["cells"]
-        except ValueError:  # being written
-            return "between cells"
-        for cell in cells:
-            if cell["metadata"].get("papermill", {}).get("status") == "running":
-                return next(
-                    (
-                        told
-                        for told, words in PHASES.items()
-                        if re.search(words, "".join(cell["source"]))
-                    ),
-                    "showing",
-                )
+def at_a_moment(made: Watched, folder: Path, setting: Setting) -> int | None:
+    """Wait until something is read, trained or saved, and some seconds; every fifth time less.
+
+    Returns:
+        The exit code of a run that has come to its end before.
+    """
+    for _ in range(setting.random.choice([0, 600, 600, 600, 600])):
+        if (code := made.returncode(seconds=1)) is not None or doing(made, folder) not in IDLE:
+            break
+    else:
+        code = None
+    return code if code is not None else made.returncode(setting.random.uniform(*SECONDS))
+
+
+def doing(made: Watched, folder: Path) -> str:
+    """What a run is at, from the cell that the notebook is in which was written last."""
+    copies = [path for path in folder.glob("notebooks/*.ipynb") if mtime(path) > made.started]
+    if not copies:
+        return "starting"
+    try:
+        cells = json.loads(max(copies, key=mtime).read_text())["cells"]
+    except ValueError:
+        return "writing a notebook"
+    for cell in cells:
+        if cell["metadata"].get("papermill", {}).get("status") == "running":
+            told = (kind for kind, words in PHASES.items() if re.search(words, cell_text(cell)))
+            return next(told, "showing")
     return "starting"
+
+
+def mtime(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def cell_text(cell: dict) -> str:
+    return "".join(cell["source"])
 
 
 KINDS = ("results", "figures")
 PHASES = {
+    "importing": r"(?m)^import |^from ",
     "publishing the model": r"export\(",
     "saving": r"run\.(evaluate|save)|write_selection|save_candidates|plotting\.save",
     "training": r"fit|train|search\(",
-    "reading": r"^import|^from|data\.(index|load)|recipe\.load",
+    "reading": r"data\.(index|load)|recipe\.load",
 }
 
 
@@ -150,16 +171,17 @@ def killed(setting: Setting) -> list[Outcome]:
     undisturbed run leaves that makes one notebook after the other.
     """
     folder = setting.path("killed") / "runs" / RUN
+    asked = f"NOTEBOOK={setting.notebooks}"
     kills = lost = 0
     seen, moments = set(), []
     while kills < setting.times:
-        made = run(setting, "killed", "JOBS=2")
-        code = made.returncode(seconds=setting.random.uniform(*SECONDS))
+        made = run(setting, "killed", "JOBS=2", asked)
+        code = at_a_moment(made, folder, setting)
         if code == 0:  # all is done: begin anew
             seen |= digests(folder)
             shutil.rmtree(setting.scratch / "killed")
             continue
-        moments.append(doing(folder))
+        moments.append(doing(made, folder))
         (made.kill_group, made.kill_all)[kills % 2]()
         left = not made.gone_after(LINGER)
         made.kill_all()
@@ -169,9 +191,9 @@ def killed(setting: Setting) -> list[Outcome]:
         lost += left or code is not None
         told = f"{len(there)} tables, processes left {left}, ended by itself {code}"
         print(f"kill {kills} while {moments[-1]}: {told}", flush=True)
-    finished(setting, "killed", "JOBS=2")
+    finished(setting, "killed", "JOBS=2", asked)
     seen |= digests(folder)
-    wanted = setting.undisturbed or finished(setting, "undisturbed", "JOBS=1")
+    wanted = setting.undisturbed or finished(setting, "undisturbed", "JOBS=1", asked)
     tables = digests(wanted)
     half = seen - tables
     others = sum(len(contents(wanted / kind)) for kind in KINDS) - len(tables)
@@ -206,11 +228,12 @@ def digests(folder: Path) -> set[tuple[str, str]]:
 
 def stopped(setting: Setting) -> list[Outcome]:
     """Ctrl-C at random moments of `make run`: no process and no temporary file stays."""
+    folder = setting.path("stopped") / "runs" / RUN
     times, lost = max(3, setting.times // 4), 0
     for _ in range(times):
         made = run(setting, "stopped", SMALL)
-        made.returncode(seconds=setting.random.uniform(*SECONDS))
-        was = doing(setting.scratch / "stopped" / "runs" / RUN)
+        at_a_moment(made, folder, setting)
+        was = doing(made, folder)
         made.press_ctrl_c()
         gone = made.gone_after(LINGER)
         names = [path.name for path in setting.path("stopped-temporary").iterdir()]

@@ -24,7 +24,7 @@ class Watched:
     """
 
     def __init__(self, command: Sequence[str], log: Path, folder: Path, **variables: str):
-        self.mark = uuid.uuid4().hex
+        self.mark, self.started = uuid.uuid4().hex, time.time()
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 command,
