@@ -24,7 +24,7 @@ from tests.soak.watched import Watched
 
 PATIENTS = 80  # of the phantoms that are read
 SECONDS = (0, 20)  # from where a cell is at work until the run is killed or stopped
-IDLE = ("starting", "importing")  # what takes most of the time and says the least
+IDLE = ("starting", "importing", "between cells")  # what takes most of the time and says the least
 SMALL = "NOTEBOOK=03_dense"  # reads, trains and saves
 LINGER = 30  # seconds that what a killed run leaves may take to go
 EXPERIMENTS = ("most_frequent", "dense", "cnn_1", "final")  # published again and again
@@ -137,12 +137,12 @@ def doing(made: Watched, folder: Path) -> str:
     try:
         cells = json.loads(max(copies, key=mtime).read_text())["cells"]
     except ValueError:
-        return "writing a notebook"
+        return "between cells"  # the copy is being written
     for cell in cells:
         if cell["metadata"].get("papermill", {}).get("status") == "running":
             told = (kind for kind, words in PHASES.items() if re.search(words, cell_text(cell)))
             return next(told, "showing")
-    return "starting"
+    return "between cells"
 
 
 def mtime(path: Path) -> float:
