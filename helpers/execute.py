@@ -32,8 +32,8 @@ def execute(source: Path, target: Path, parameters: dict) -> None:
         _execute(source, target, parameters)
     except DeadKernelError as error:
         raise UserError(
-            f"the kernel of {source.name} died while it ran, most often for want of memory. Finished "
-            "fits are kept: free some memory, or run fewer notebooks at a time (JOBS=1), and run again"
+            f"the kernel of {source.name} died, most often for want of memory. Finished fits are "
+            "kept: free some memory, or run fewer notebooks at a time (JOBS=1), and run again"
         ) from error
     except OSError as error:
         raise UserError(
