@@ -2,8 +2,8 @@
 
 import dataclasses
 import hashlib
+import io
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -108,11 +108,28 @@ def read(folder: Path, model: keras.Model | None) -> tuple | None:
     return model, json.loads((folder / RECORD).read_text()), history
 
 
+class _Weights(io.BytesIO):
+    """A file in memory, for Keras: where a disk fills up below it, HDF5 crashes the process."""
+
+    def __str__(self) -> str:
+        return "model.weights.h5"  # Keras takes the format from the name
+
+
 def write(folder: Path, model, record: dict, history: pd.DataFrame) -> None:
-    """Keep a finished fit; the record comes last and says that the rest is complete."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Keep a finished fit; the record comes last and says that the rest is complete.
+
+    Each file replaces the one that is there, so that another process may read the same fit
+    meanwhile.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
     if isinstance(model, keras.Model):
-        write_atomically(folder / "model.weights.h5", model.save_weights)
+        weights = _Weights()
+        model.save_weights(weights)
+        write_atomically(
+            folder / "model.weights.h5", lambda path: path.write_bytes(weights.getbuffer())
+        )
         write_atomically(folder / "history.csv", partial(history.to_csv, index=False))
     else:
         write_atomically(folder / "estimator.joblib", partial(joblib.dump, model))
