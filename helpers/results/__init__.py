@@ -1,5 +1,6 @@
 """What fits leave behind in a folder of results: written, read, measured again, put into tables."""
 
+from helpers.results.literature import literature_table, replication
 from helpers.results.store import (
     EXPERIMENT_COLUMNS,
     FINAL,
@@ -35,20 +36,16 @@ from helpers.results.tables import (
     compare,
     comparison,
     costs,
-    format_difference,
-    format_interval,
     headline,
     highlighted,
     in_words,
-    literature_table,
     main_experiments,
-    markdown,
     metric,
     official_metrics,
-    replication,
     three_class_comparison,
     validation_and_test,
 )
+from helpers.results.text import format_difference, format_interval, markdown
 
 __all__ = [
     "EXPERIMENT_COLUMNS",

@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +22,21 @@ from helpers.utils import write_atomically
 
 MODULES = (reading, transforms, augmentation)  # whose VERSION decides, beside that of `fit`
 RECORD = "record.json"
+_only_finished = ContextVar("only_finished", default=False)
+
+
+class NotFinished(Exception):
+    """A fit that is not in the cache, asked for inside `finished_only`."""
+
+
+@contextmanager
+def finished_only() -> Iterator[None]:
+    """Inside it nothing is trained: a fit that is not in the cache raises NotFinished."""
+    token = _only_finished.set(True)
+    try:
+        yield
+    finally:
+        _only_finished.reset(token)
 
 
 def digest(*parts) -> str:
@@ -73,8 +90,13 @@ def read(folder: Path, model: keras.Model | None) -> tuple | None:
     Args:
         folder: of the fit.
         model: built as the finished one was, to take its weights; None for an estimator.
+
+    Raises:
+        NotFinished: instead of None, inside `finished_only`.
     """
     if not (folder / RECORD).exists():
+        if _only_finished.get():
+            raise NotFinished(folder)
         return None
     if model is None:
         model = joblib.load(folder / "estimator.joblib")
