@@ -15,7 +15,8 @@ FACTS = {
     "image_size": 224,
     "margin": 0.03,
     "labels": ["normal", "bacteria", "virus"],
-    "chest_check": {},
+    "chest_check": {"mean": [0] * 256, "components": [[0] * 256], "upright": [0] * 256}
+    | {"most_unexplained": 1},
     "least_detail": 0.1,
     "most_spread": 0.1,
     "most_distance": 100.0,
