@@ -6,7 +6,8 @@ UV_VERSION := 0.13.8
 CHEST_XRAY_RUNS ?= runs
 ELSEWHERE := $(filter-out $(CURDIR)/%,$(abspath $(CHEST_XRAY_RUNS)))
 RUN ?= $(CHEST_XRAY_RUNS)/reference-kermany
-JOBS ?= 1
+CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+JOBS ?= $(shell echo $$(($(CORES) > 4 ? $(CORES) / 2 : 2)))
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -68,7 +69,7 @@ lint: .venv/.complete  ## ruff on code and notebooks, and the direction of the i
 	@ruff check . && ruff format --check . && lint-imports --no-cache
 
 .venv/.complete: pyproject.toml uv.lock $(if $(filter .uv/%,$(UV)),$(UV))
-	@$(UV) sync --quiet --frozen --extra test $(if $(ASKED),--python $(ASKED)) || { echo \
+	@$(UV) sync --quiet --frozen --compile-bytecode --extra test $(if $(ASKED),--python $(ASKED)) || { echo \
 	  "error: no environment; uv says why. Without network it needs its cache (UV_CACHE_DIR) or a" \
 	  "package index that you can reach (UV_DEFAULT_INDEX)" >&2; exit 1; }
 	@echo $(ASKED) > $@
