@@ -42,6 +42,10 @@ def publish(run: Path) -> int:
         _copy(source / results.SELECTION, paths.RESULTS)
     for fit in fits:
         results.merge(paths.RESULTS, *fit)
+    for row in rows:
+        known = results.provenance_name(row)
+        if (source / known).exists():
+            _copy(source / known, (paths.RESULTS / known).parent)
     for figure in sorted((run / "figures").glob("*.png")):
         _copy(figure, paths.IMAGES)
     if (model / predict.FACTS).exists():
