@@ -15,6 +15,11 @@ class UserError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
+def shown(name: object) -> str:
+    """A name on one line: what cannot be printed in it, such as a new line, is escaped."""
+    return "".join(x if x.isprintable() else ascii(x)[1:-1] for x in str(name))
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary path beside `path` and rename, so no half-written file stays.
 

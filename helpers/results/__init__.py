@@ -3,10 +3,12 @@
 from helpers.results.literature import literature_table, replication
 from helpers.results.store import (
     EXPERIMENT_COLUMNS,
+    FIGURES,
     FINAL,
     KEY,
     METRIC_COLUMNS,
     SELECTION,
+    SHORT,
     Evaluated,
     Run,
     Story,
@@ -14,6 +16,7 @@ from helpers.results.store import (
     claims,
     code_version,
     experiments,
+    fit_digest,
     manifest,
     measure,
     merge,
@@ -50,12 +53,14 @@ from helpers.results.text import format_difference, format_interval, markdown
 
 __all__ = [
     "EXPERIMENT_COLUMNS",
+    "FIGURES",
     "FINAL",
     "HEADLINE",
     "KEY",
     "METRIC_COLUMNS",
     "RECALLS",
     "SELECTION",
+    "SHORT",
     "Evaluated",
     "Run",
     "Story",
@@ -69,6 +74,7 @@ __all__ = [
     "comparison",
     "costs",
     "experiments",
+    "fit_digest",
     "format_difference",
     "format_interval",
     "headline",

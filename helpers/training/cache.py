@@ -55,7 +55,8 @@ def digest(*parts) -> str:
     """SHA-256, in hex, of arrays and of values with a faithful repr."""
     total = hashlib.sha256()
     for part in parts:
-        total.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
+        array = isinstance(part, np.ndarray)
+        total.update(np.ascontiguousarray(part).data if array else repr(part).encode())
     return total.hexdigest()
 
 
