@@ -12,7 +12,7 @@ JOBS ?= $(shell echo $$(($(CORES) > 4 ? $(CORES) / 2 : 2)))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help run test check data predict demo evaluate publish metrics slides site lab lint bench costs faults mutants coverage
+.PHONY: help run test check data predict demo evaluate publish metrics slides site lab lint bench costs faults mutants coverage soak licences audit
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -64,6 +64,16 @@ costs: .venv/.complete  ## multiply-accumulates and speed of every published net
 
 faults: .venv/.complete  ## would we notice? plants faults in a copy, one at a time; half an hour, into tests/faults/NOTICED.md
 	@python -m tests.faults
+
+soak: .venv/.complete  ## runs that are killed, stopped and starved of disk against undisturbed ones; an hour, into tests/soak/SURVIVED.md (KILLS=20)
+	@python -m tests.soak --kills $(or $(KILLS),20)
+
+licences: .venv/.complete  ## of everything that is installed
+	@$(UV) tool run --quiet pip-licenses --python .venv/bin/python --from mixed --order license
+
+audit: .venv/.complete  ## known weaknesses of everything that is locked; fails where their database is out of reach
+	@$(UV) export --quiet --frozen --all-extras --no-emit-project | $(UV) tool run --quiet pip-audit \
+	  --strict --no-deps --disable-pip -r /dev/stdin
 
 lint: .venv/.complete  ## ruff on code and notebooks, and the direction of the imports
 	@ruff check . && ruff format --check . && lint-imports --no-cache

@@ -61,7 +61,7 @@ def index(folder: Path | str | None = None, skip_unreadable: bool = False) -> pd
     key = short_digest(VERSION, pd.__version__, listing.to_dict("list"), states)
     cached = paths.CACHE / f"index-{key}.pkl"
     if cached.exists():
-        return pd.read_pickle(cached)
+        return pd.read_pickle(cached)  # noqa: S301 - our own cache
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         contents = list(pool.map(_inspect, listing.path))
     unreadable = [content["error"] for content in contents if "error" in content]
