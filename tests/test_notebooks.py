@@ -21,6 +21,7 @@ FOLDER = PROJECT / "notebooks"
 SERIES = re.findall(r'(?m)^    "(\d\w+)": \[', (PROJECT / "Snakefile").read_text())
 CHAIN = [*SERIES, "final_notebook", "template"]  # as they are read
 RUN = PROJECT / "runs" / "smoke-synthetic"
+JOBS = str(max(2, (os.cpu_count() or 2) // 2))
 
 
 def read(path: Path):
@@ -138,11 +139,11 @@ def test_the_readme_lists_it(path):
 
 @pytest.fixture(scope="module")
 def series(phantoms):
-    """The whole series through Snakemake and papermill, executed anew."""
+    """The whole series through Snakemake and papermill, executed anew: some tests share it."""
     for done in (RUN / "done").glob("*"):
         done.unlink()
     finished = execute(
-        *("snakemake", "--cores", "2", "--nolock", "--rerun-incomplete"),
+        *("snakemake", "--cores", JOBS, "--nolock", "--rerun-incomplete"),
         *("--config", "parameters=smoke"),
         CHEST_XRAY_DIR=str(phantoms),
     )
