@@ -292,6 +292,17 @@ def test_an_unknown_notebook_is_one_line_with_its_neighbour(phantoms):
     assert last == "error: no notebook 3_dense in the series. NOTEBOOK can be 03_dense"
 
 
+@pytest.mark.parametrize(
+    ("cores", "jobs", "workers"), [(1, 2, 2), (2, 2, 2), (8, 4, 8), (32, 16, 8)]
+)
+def test_make_takes_the_cores_that_are_there(cores, jobs, workers, monkeypatch):
+    for name in ("JOBS", "MAKEFLAGS", "MAKEOVERRIDES"):  # of a `make test` that runs us
+        monkeypatch.delenv(name, raising=False)
+    planned = execute("make", "--dry-run", "run", "check", f"CORES={cores}").stdout
+    assert re.findall(r"--cores (\d+)", planned) == [str(jobs)]
+    assert re.findall(r"pytest -n (\d+)", planned) == [str(workers)]
+
+
 @pytest.mark.notebooks
 def test_a_missing_data_folder_is_one_line(tmp_path):
     done = execute("snakemake", "--cores", "1", CHEST_XRAY_DIR=str(tmp_path / "none"))
