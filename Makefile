@@ -13,7 +13,7 @@ JOBS ?= $(shell echo $$(($(CORES) > 4 ? $(CORES) / 2 : 2)))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help run test check data predict demo evaluate publish metrics slides site lab lint bench costs
+.PHONY: help run test check data predict demo evaluate publish metrics slides site lab lint bench costs faults mutants coverage
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -62,6 +62,9 @@ bench: .venv/.complete  ## seconds to index and load the images below FOLDER
 
 costs: .venv/.complete  ## multiply-accumulates and speed of every published network, on an idle machine
 	@python benchmarks/costs.py
+
+faults: .venv/.complete  ## would we notice? plants faults in a copy, one at a time; half an hour, into tests/faults/NOTICED.md
+	@python -m tests.faults
 
 lint: .venv/.complete  ## ruff on code and notebooks, and the direction of the imports
 	@ruff check . && ruff format --check . && lint-imports --no-cache

@@ -74,6 +74,28 @@ def test_it_opens_with_its_question_and_closes_with_what_was_learnt(path):
     assert "learnt" in [text for text in headings if not text.startswith("## Appendix")][-1]
 
 
+def stands_below_the_question(path: Path) -> str:
+    """The line of the answer, of an executed notebook; it is shown by the cell that checks."""
+    shown = [
+        output.data["text/markdown"]
+        for cell in code_cells(path)
+        if "parameters.check(globals()" in cell.source
+        for output in cell.outputs
+        if "text/markdown" in output.get("data", {})
+    ]
+    assert len(shown) == 1, (path, shown)
+    return shown[0]
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_each_numbered_notebook_fills_in_its_answer_at_the_end(name):
+    sources = [cell.source for cell in read(FOLDER / f"{name}.ipynb").cells]
+    assert sources[2].endswith("\nanswer = plotting.AnswerLine()")
+    filled = [place for place, source in enumerate(sources) if "answer.fill(" in source]
+    learnt = max(place for place, source in enumerate(sources) if "## What was learnt" in source)
+    assert len(filled) == 1 and filled[0] > learnt
+
+
 @each_notebook
 def test_links_lead_somewhere(path):
     texts = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
@@ -170,6 +192,15 @@ def test_what_ran_is_what_is_stored(series):
             output for cell in ran for output in cell.outputs if output.get("name") == "stderr"
         ]
         assert not warnings, (name, warnings)
+
+
+@pytest.mark.notebooks
+def test_the_answers_stand_below_the_questions(series):
+    for name in SERIES:
+        told = stands_below_the_question(RUN / "notebooks" / f"{name}.ipynb")
+        assert told.startswith("**Answer.** *On synthetic radiographs"), (name, told)
+        assert re.search(r"\d", told), (name, told)
+        assert "nan" not in told, (name, told)
 
 
 @pytest.mark.notebooks

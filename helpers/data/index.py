@@ -1,6 +1,5 @@
 """Find the radiographs, and describe them in one table, the index: one row an image."""
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -102,7 +101,7 @@ def _inspect(path: str) -> dict:
         "height": height,
         "mode": mode,
         "bytes": len(content),
-        "digest": hashlib.sha256(content).hexdigest(),
+        "digest": reading.digest(content),
         "synthetic": synthetic.is_synthetic(content),
     }
 

@@ -1,11 +1,14 @@
 """What fits leave behind in a folder of results: written, read, measured again, put into tables."""
 
+from helpers.results.literature import literature_table, replication
 from helpers.results.store import (
     EXPERIMENT_COLUMNS,
+    FIGURES,
     FINAL,
     KEY,
     METRIC_COLUMNS,
     SELECTION,
+    SHORT,
     Evaluated,
     Run,
     Story,
@@ -13,6 +16,7 @@ from helpers.results.store import (
     claims,
     code_version,
     experiments,
+    fit_digest,
     manifest,
     measure,
     merge,
@@ -35,29 +39,27 @@ from helpers.results.tables import (
     compare,
     comparison,
     costs,
-    format_difference,
-    format_interval,
     headline,
     highlighted,
     in_words,
-    literature_table,
     main_experiments,
-    markdown,
     metric,
     official_metrics,
-    replication,
     three_class_comparison,
     validation_and_test,
 )
+from helpers.results.text import format_difference, format_interval, markdown
 
 __all__ = [
     "EXPERIMENT_COLUMNS",
+    "FIGURES",
     "FINAL",
     "HEADLINE",
     "KEY",
     "METRIC_COLUMNS",
     "RECALLS",
     "SELECTION",
+    "SHORT",
     "Evaluated",
     "Run",
     "Story",
@@ -71,6 +73,7 @@ __all__ = [
     "comparison",
     "costs",
     "experiments",
+    "fit_digest",
     "format_difference",
     "format_interval",
     "headline",

@@ -131,8 +131,7 @@ def test_threads_cannot_change_afterwards():
     ("device", "flags", "precision"),
     [
         ("NVIDIA H200", "", "mixed_float16"),
-        ("Xeon (2 cores)", "fpu amx_bf16 sse", "mixed_bfloat16"),
-        ("Xeon (2 cores)", "fpu sse", "float32"),
+        ("Xeon (2 cores)", "fpu sse", "float32"),  # with units: tests/training/test_precision.py
     ],
 )
 def test_auto_takes_what_the_device_is_fast_at(monkeypatch, device, flags, precision):

@@ -113,10 +113,8 @@ def test_what_is_written_is_read_and_replaces_what_was_there(tmp_path):
     model, folder = builders.network(0), tmp_path / "fit"
     history = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.25]})
     assert cache.read(folder, model) is None
-    folder.mkdir()
-    (folder / "rest of another").touch()
+    cache.write(folder, builders.network(2), {"seed": 2}, history[:1])
     cache.write(folder, model, {"seed": 3}, history)
-    assert not (folder / "rest of another").exists()
     found, record, again = cache.read(folder, builders.network(1))
     np.testing.assert_array_equal(*(builders.answer(x, IMAGES[:2]) for x in (found, model)))
     assert record == {"seed": 3}
