@@ -7,6 +7,7 @@ CHEST_XRAY_RUNS ?= runs
 ELSEWHERE := $(filter-out $(CURDIR)/%,$(abspath $(CHEST_XRAY_RUNS)))
 RUN ?= $(CHEST_XRAY_RUNS)/reference-kermany
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+WORKERS := $(shell echo $$(($(CORES) > 8 ? 8 : $(CORES) > 2 ? $(CORES) : 2)))
 JOBS ?= $(shell echo $$(($(CORES) > 4 ? $(CORES) / 2 : 2)))
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -17,16 +18,16 @@ export JUPYTER_PREFER_ENV_PATH := 1
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-run: .venv/.complete  ## every notebook in order, into runs/ (PARAMETERS=smoke|reference|gpu JOBS=2 NOTEBOOK=03_dense)
+run: .venv/.complete  ## every notebook in order, into runs/ (PARAMETERS=smoke|reference|gpu JOBS=4 NOTEBOOK=03_dense)
 	@$(if $(ELSEWHERE),CHEST_XRAY_RUNS=$(ELSEWHERE)) snakemake --cores $(JOBS) --quiet rules host \
 	  --rerun-incomplete --nolock $(if $(ELSEWHERE),--directory $(ELSEWHERE) --snakefile Snakefile) \
 	  --config "parameters=$(PARAMETERS)" "notebook=$(NOTEBOOK)"
 
 test: .venv/.complete lint  ## lint and the whole test suite
-	@pytest -n 2 --dist loadfile
+	@pytest -n $(WORKERS) --dist loadfile
 
 check: .venv/.complete lint  ## what a change needs first: lint and the unit tests, no notebooks, two minutes
-	@pytest -n 2 --dist loadfile -m "not notebooks and not real and not slow"
+	@pytest -n $(WORKERS) --dist loadfile -m "not notebooks and not real and not slow"
 
 data: .venv/.complete  ## download the radiographs, 1.2 GB (FROM=file.zip or a folder that you have)
 	@python -m helpers.data.download --from "$(FROM)"
