@@ -24,6 +24,7 @@ PAGES = {  # by their place in the project, what the website calls them
     "README.md": "About",
     "models/README.md": "Model card",
     "data/README.md": "The data",
+    "CHECKLIST.md": "Reporting checklist",
     "CONTRIBUTING.md": "How to change this",
 }
 SLIDES = ("presentation/slides.html", "presentation/slides.pdf")
