@@ -189,7 +189,7 @@ def fold_code(notebook, everything: bool) -> None:
         tags = cell.metadata.get("tags", [])
         about = SETTINGS & {*tags} or "parameters.check(" in cell.source
         if cell.cell_type == "code" and (everything or about):
-            cell.metadata["tags"] = [*{*tags, "hide-input"}]
+            cell.metadata["tags"] = list(dict.fromkeys([*tags, "hide-input"]))
 
 
 def build(run: Path) -> Path:
