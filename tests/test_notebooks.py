@@ -21,6 +21,7 @@ FOLDER = PROJECT / "notebooks"
 SERIES = re.findall(r'(?m)^    "(\d\w+)": \[', (PROJECT / "Snakefile").read_text())
 CHAIN = [*SERIES, "final_notebook", "template"]  # as they are read
 RUN = PROJECT / "runs" / "smoke-synthetic"
+JOBS = str(max(2, (os.cpu_count() or 2) // 2))
 
 
 def read(path: Path):
@@ -71,6 +72,28 @@ def test_it_opens_with_its_question_and_closes_with_what_was_learnt(path):
     assert "**Question.**" in cells[0].source
     headings = re.findall(r"(?m)^## .*$", "\n".join(cell.source for cell in cells))
     assert "learnt" in [text for text in headings if not text.startswith("## Appendix")][-1]
+
+
+def stands_below_the_question(path: Path) -> str:
+    """The line of the answer, of an executed notebook; it is shown by the cell that checks."""
+    shown = [
+        output.data["text/markdown"]
+        for cell in code_cells(path)
+        if "parameters.check(globals()" in cell.source
+        for output in cell.outputs
+        if "text/markdown" in output.get("data", {})
+    ]
+    assert len(shown) == 1, (path, shown)
+    return shown[0]
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_each_numbered_notebook_fills_in_its_answer_at_the_end(name):
+    sources = [cell.source for cell in read(FOLDER / f"{name}.ipynb").cells]
+    assert sources[2].endswith("\nanswer = plotting.AnswerLine()")
+    filled = [place for place, source in enumerate(sources) if "answer.fill(" in source]
+    learnt = max(place for place, source in enumerate(sources) if "## What was learnt" in source)
+    assert len(filled) == 1 and filled[0] > learnt
 
 
 @each_notebook
@@ -138,11 +161,11 @@ def test_the_readme_lists_it(path):
 
 @pytest.fixture(scope="module")
 def series(phantoms):
-    """The whole series through Snakemake and papermill, executed anew."""
+    """The whole series through Snakemake and papermill, executed anew: some tests share it."""
     for done in (RUN / "done").glob("*"):
         done.unlink()
     finished = execute(
-        *("snakemake", "--cores", "2", "--nolock", "--rerun-incomplete"),
+        *("snakemake", "--cores", JOBS, "--nolock", "--rerun-incomplete"),
         *("--config", "parameters=smoke"),
         CHEST_XRAY_DIR=str(phantoms),
     )
@@ -169,6 +192,15 @@ def test_what_ran_is_what_is_stored(series):
             output for cell in ran for output in cell.outputs if output.get("name") == "stderr"
         ]
         assert not warnings, (name, warnings)
+
+
+@pytest.mark.notebooks
+def test_the_answers_stand_below_the_questions(series):
+    for name in SERIES:
+        told = stands_below_the_question(RUN / "notebooks" / f"{name}.ipynb")
+        assert told.startswith("**Answer.** *On synthetic radiographs"), (name, told)
+        assert re.search(r"\d", told), (name, told)
+        assert "nan" not in told, (name, told)
 
 
 @pytest.mark.notebooks
@@ -289,6 +321,17 @@ def test_an_unknown_notebook_is_one_line_with_its_neighbour(phantoms):
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert last == "error: no notebook 3_dense in the series. NOTEBOOK can be 03_dense"
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "workers"), [(1, 2, 2), (2, 2, 2), (8, 4, 8), (32, 16, 8)]
+)
+def test_make_takes_the_cores_that_are_there(cores, jobs, workers, monkeypatch):
+    for name in ("JOBS", "MAKEFLAGS", "MAKEOVERRIDES"):  # of a `make test` that runs us
+        monkeypatch.delenv(name, raising=False)
+    planned = execute("make", "--dry-run", "run", "check", f"CORES={cores}").stdout
+    assert re.findall(r"--cores (\d+)", planned) == [str(jobs)]
+    assert re.findall(r"pytest -n (\d+)", planned) == [str(workers)]
 
 
 @pytest.mark.notebooks

@@ -1,5 +1,6 @@
 """Figures: one style, one way to save them, and those that several notebooks draw."""
 
+from helpers.plotting.flow import flow
 from helpers.plotting.images import answer, image_rows, label_counts, montage, weights_on_image
 from helpers.plotting.metrics import (
     BARS,
@@ -12,7 +13,18 @@ from helpers.plotting.metrics import (
     seeds,
 )
 from helpers.plotting.networks import COSTS, architecture, costs, learning_curves
-from helpers.plotting.style import COLORS, DPI, NAMES, WIDTH, description, save, show
+from helpers.plotting.style import (
+    COLORS,
+    DPI,
+    NAMES,
+    WIDTH,
+    AnswerLine,
+    description,
+    present,
+    save,
+    show,
+    source,
+)
 from helpers.plotting.thresholds import operating_points, probabilities, rates, slopes
 
 __all__ = [
@@ -22,12 +34,14 @@ __all__ = [
     "DPI",
     "NAMES",
     "WIDTH",
+    "AnswerLine",
     "answer",
     "architecture",
     "comparison",
     "confusion",
     "costs",
     "description",
+    "flow",
     "image_rows",
     "intervals",
     "label_counts",
@@ -35,6 +49,7 @@ __all__ = [
     "montage",
     "operating_points",
     "paired",
+    "present",
     "probabilities",
     "rates",
     "reliability",
@@ -43,5 +58,6 @@ __all__ = [
     "seeds",
     "show",
     "slopes",
+    "source",
     "weights_on_image",
 ]

@@ -1,14 +1,15 @@
-"""One style for all figures, and one way to save and show them."""
+"""One style for all figures, one way to save and show them, and the answer atop a notebook."""
 
 import re
 import textwrap
 from functools import partial
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import PIL.Image
 import seaborn as sns
 from IPython import get_ipython
-from IPython.display import Image, display
+from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 
 from helpers.results import Run, Story
@@ -28,16 +29,29 @@ def save(figure: Figure, place: Run | Story, name: str) -> None:
     """Write a figure as `<name>.png` into the place's figures; a notebook shows it.
 
     Synthetic data are named on it. Its `description` goes into the file, as the Description of PNG,
-    and into the notebook's output, as its alternative text.
+    and into the notebook's output, as its alternative text. The digests of the tables that it was
+    drawn from go in as its Source, so that a figure of an older run is told from one of these.
     """
     if place.dataset == "synthetic":
         figure.text(1, 1, "synthetic radiographs", ha="right", va="bottom", color="crimson", size=9)
     alt = description(figure, name)
-    style = {"dpi": DPI, "bbox_inches": "tight", "metadata": {"Description": alt}}
+    told = {"Description": alt, "Source": " ".join(sorted(place.sources)) or "images alone"}
+    style = {"dpi": DPI, "bbox_inches": "tight", "metadata": told}
     write_atomically(place.figures / f"{name}.png", partial(figure.savefig, **style))
     if get_ipython():
-        display(figure, metadata={"image/png": {"alt": alt}})
-        plt.close(figure)
+        present(figure, alt)
+
+
+def present(figure: Figure, alt: str) -> None:
+    """Show a figure in a notebook, with an alternative text for those who cannot see it."""
+    display(figure, metadata={"image/png": {"alt": alt}})
+    plt.close(figure)
+
+
+def source(path: Path) -> str:
+    """What a saved figure says it was drawn from; empty for one that `save` did not write."""
+    with PIL.Image.open(path) as picture:
+        return picture.info.get("Source", "")
 
 
 def description(figure: Figure, name: str) -> str:
@@ -69,3 +83,23 @@ def show(place: Run | Story, name: str) -> Image:
     with PIL.Image.open(path) as picture:
         width, alt = picture.width, picture.info.get("Description", _words(name))
     return Image(path, width=min(760, round(0.85 * width)), alt=alt)
+
+
+class AnswerLine:
+    """The answer to a notebook's question: stands below it, and a later cell fills it in."""
+
+    def __init__(self):
+        waiting = Markdown("**Answer.** *It stands here when all cells have run.*")
+        self._shown = display(waiting, display_id=True)
+
+    def fill(self, place: Run | Story, text: str) -> None:
+        """Put the answer where the line was shown.
+
+        Args:
+            place: whose data it is about; synthetic ones are named.
+            text: Markdown in one line, its numbers computed.
+        """
+        about = ""
+        if place.dataset == "synthetic":
+            about = "*On synthetic radiographs, which say nothing about patients:* "
+        self._shown.update(Markdown(f"**Answer.** {about}{text}"))
