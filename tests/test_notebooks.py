@@ -89,8 +89,9 @@ def stands_below_the_question(path: Path) -> str:
 @pytest.mark.parametrize("name", SERIES)
 def test_each_numbered_notebook_fills_in_its_answer_at_the_end(name):
     sources = [cell.source for cell in read(FOLDER / f"{name}.ipynb").cells]
-    assert sources[2].endswith("\nanswer = plotting.AnswerLine()")
-    filled = [place for place, source in enumerate(sources) if "answer.fill(" in source]
+    assert sources[2].endswith("\nanswer_line = plotting.AnswerLine()")
+    assert "\n".join(sources).count("answer_line") == 2  # no other value takes its name
+    filled = [place for place, source in enumerate(sources) if "answer_line.fill(" in source]
     learnt = max(place for place, source in enumerate(sources) if "## What was learnt" in source)
     assert len(filled) == 1 and filled[0] > learnt
 
