@@ -153,6 +153,15 @@ rule notebook:
         ' --repeat "$REPEAT NOTEBOOK={wildcards.notebook}"'
 
 
+use rule notebook as waited_for with:  # each of these waits for the one before: begin early
+    wildcard_constraints:
+        notebook="1[0-3]_.*",
+    priority: 1
+
+
+ruleorder: waited_for > notebook
+
+
 rule html:
     input:
         f"{RUN}/done/final_notebook",

@@ -1,4 +1,4 @@
-"""What each published network costs to use: `python benchmarks/costs.py`, or `make costs`.
+"""What each published network costs to use: `python -m benchmarks costs`.
 
 Builds the networks as the notebooks do, at the published image sizes and with random weights, which
 cost what trained ones cost, and measures multiply-accumulates and images a second in one go, so
@@ -6,12 +6,9 @@ that the ratios compare. Writes `results/costs.csv`; run it while nothing else k
 busy.
 """
 
-import argparse
 import itertools
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -115,29 +112,16 @@ def measure_costs(fits: pd.DataFrame, count: int, repeats: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=paths.RESULTS, help="read from here")
-    parser.add_argument(
-        "--out", type=Path, default=paths.RESULTS / "costs.csv", help="table to write"
-    )
-    parser.add_argument("--images", type=int, default=640)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    try:
-        training.set_up(seed=0, threads=arguments.threads)
-        fits = results.experiments(arguments.results).query("protocol == 'official'")
-        fits = fits.drop_duplicates("experiment").sort_values("experiment")
-        known = fits.experiment.isin([*NETWORKS, "tuned_cnn"])
-        print(f"no network, left out: {', '.join(fits.experiment[~known])}")
-        table = measure_costs(fits[known], arguments.images, arguments.repeats)
-        write_atomically(arguments.out, lambda path: table.to_csv(path, index=False))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+def measure(count: int = 640, repeats: int = 3, threads: int = 2) -> None:
+    """Write `results/costs.csv` from as many random images, repeats and threads.
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    Raises:
+        UserError: a network is another one than was published.
+    """
+    training.set_up(seed=0, threads=threads)
+    fits = results.experiments(paths.RESULTS).query("protocol == 'official'")
+    fits = fits.drop_duplicates("experiment").sort_values("experiment")
+    known = fits.experiment.isin([*NETWORKS, "tuned_cnn"])
+    print(f"no network, left out: {', '.join(fits.experiment[~known])}")
+    table = measure_costs(fits[known], count, repeats)
+    write_atomically(paths.RESULTS / "costs.csv", lambda path: table.to_csv(path, index=False))

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import papermill
 import yaml
+from nbclient.exceptions import DeadKernelError
 from traitlets.config import Config
+
+from helpers.utils import UserError
 
 COLORS_OF_TERMINALS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -23,7 +26,23 @@ def execute(source: Path, target: Path, parameters: dict) -> None:
 
     Raises:
         papermill.PapermillExecutionError: a cell failed.
+        UserError: the kernel died, or the copy cannot be written.
     """
+    try:
+        _execute(source, target, parameters)
+    except DeadKernelError as error:
+        raise UserError(
+            f"the kernel of {source.name} died, most often for want of memory. Finished fits are "
+            "kept: free some memory, or run fewer notebooks at a time (JOBS=1), and run again"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"cannot write {target} ({error.strerror or error}). Free some disk space or make the "
+            "folder writable, then run again"
+        ) from error
+
+
+def _execute(source: Path, target: Path, parameters: dict) -> None:
     papermill.execute_notebook(
         source,
         target,
@@ -65,12 +84,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         execute(options.source, options.target, parameters)
     except papermill.PapermillExecutionError as error:
-        print(explain(error, options.source, options.target), file=sys.stderr)
-        print(f"parameters: {parameters}", file=sys.stderr)
-        if options.repeat:
-            print(f"repeat it with: {options.repeat}", file=sys.stderr)
-        return 1
-    return 0
+        told = explain(error, options.source, options.target)
+    except UserError as error:
+        told = f"error: {error}"
+    except KeyboardInterrupt:
+        print(f"{options.source.stem} was stopped; the next run goes on", file=sys.stderr)
+        return 130
+    else:
+        return 0
+    print(f"{told}\nparameters: {parameters}", file=sys.stderr)
+    if options.repeat:
+        print(f"repeat it with: {options.repeat}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

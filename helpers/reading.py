@@ -1,5 +1,6 @@
 """Decode a picture of any kind (JPEG, PNG, DICOM, 8 to 16 bits) to square 8-bit grayscale."""
 
+import hashlib
 import io
 import warnings
 from collections.abc import Iterator
@@ -10,11 +11,13 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from helpers.utils import UserError
+from helpers import dicom
+from helpers.utils import UserError, shown
 
-VERSION = 3  # part of the key of decoded images: raise it when decoding changes
+VERSION = 3  # part of the key of decoded images: raise it when decoding changes (DICOM has its own)
 STORED_SIDE, STORED_QUALITY = 224, 75  # of the JPEGs that the published model has learnt from
-DEPTHS = (8, 10, 12, 14, 16)  # bits of a gray value
+# What Pillow decodes by itself: for PostScript, say, it would start another program
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 
 Decoded = tuple[Image.Image, tuple[int, int, int, int] | None]
@@ -26,8 +29,8 @@ def read(path: Path | str, size: int) -> np.ndarray:
     The aspect ratio is not kept. JPEG draft mode decodes at the smallest scale that is at least
     twice the size asked for (Pillow's `Image.draft`), then an antialiased resize does the rest.
 
-    JPEG, PNG, whatever else Pillow knows, and DICOM. Turned as its EXIF says; what is transparent
-    counts as black; more than 8 bits are scaled (see `_to_8_bits`).
+    Any of FORMATS, and DICOM. Turned as its EXIF says; what is transparent counts as black; more
+    than 8 bits are scaled (see `dicom.to_8_bits`).
 
     Raises:
         UserError: the file cannot be decoded, or is DICOM and pydicom is not there.
@@ -56,6 +59,32 @@ def read_as_stored(path: Path | str, size: int) -> np.ndarray:
         return _resized(gray, size)
 
 
+def about(path: Path | str) -> dict[str, int | str]:
+    """What a picture's header says: `width` and `height` in pixels, and more for DICOM.
+
+    Of a DICOM file also those of `dicom.TAGS` that it has.
+
+    Raises:
+        UserError: as `read`.
+    """
+    with _one_line_errors(path), warnings.catch_warnings(), Path(path).open("rb") as file:
+        warnings.simplefilter("ignore")
+        if dicom.is_dicom(file):
+            return dicom.about(file)
+        width, height = _opened(file).size
+    return {"width": width, "height": height}
+
+
+def digest(content: bytes) -> str:
+    """What a picture is known by, 64 hex digits, given as the bytes of its file: their SHA-256.
+
+    That of a DICOM file changes with `dicom.VERSION` too.
+    """
+    if dicom.is_dicom(io.BytesIO(content)):
+        content += bytes([dicom.VERSION])
+    return hashlib.sha256(content).hexdigest()
+
+
 def header(content: bytes) -> tuple[int, int, str]:
     """Width and height in pixels and mode (Pillow's) of a picture, given as the bytes of its file.
 
@@ -63,10 +92,10 @@ def header(content: bytes) -> tuple[int, int, str]:
         Exception: of any kind, when the picture is truncated or of no known kind.
     """
     file = io.BytesIO(content)
-    if _is_dicom(file):
-        gray = _decode_dicom(file)
+    if dicom.is_dicom(file):
+        gray = dicom.decode(file)
         return *gray.size, gray.mode
-    with Image.open(file) as image:
+    with _opened(file) as image:
         width, height, mode = *image.size, image.mode
         if b"\xff\xd9" not in content[-64:]:  # no end-of-image marker: truncated, or no JPEG
             image.load()
@@ -80,7 +109,7 @@ def _one_line_errors(path: Path | str) -> Iterator[None]:
     except Exception as error:  # decoders raise all kinds
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise UserError(
-            f"cannot read {path} ({reason or type(error).__name__}). "
+            f"cannot read {shown(path)} ({shown(reason) or type(error).__name__}). "
             "A whole JPEG, PNG or DICOM file is wanted: replace it or take it away"
         ) from error
 
@@ -96,15 +125,25 @@ def _as_stored(gray: Image.Image) -> Image.Image:
     return Image.open(file)
 
 
+def _opened(file: BinaryIO) -> Image.Image:
+    picture = Image.open(file, formats=FORMATS)
+    # A camera's MPO holds one picture, and smaller ones of it
+    if picture.format != "MPO" and getattr(picture, "is_animated", False):
+        raise ValueError(f"{picture.n_frames} pictures: one is wanted")
+    return picture
+
+
 def _decode(path: Path, draft: int | None = None) -> Decoded:
     """A picture of any kind as 8-bit grayscale, and the part of it that counts, if not all.
 
     An upright JPEG may be decoded at a smaller scale, with sides of at least `draft` pixels.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+        raise ValueError("not a regular file")
     with path.open("rb") as file:
-        if _is_dicom(file):
-            return _decode_dicom(file), None
-        with Image.open(file) as picture:
+        if dicom.is_dicom(file):
+            return dicom.decode(file), None
+        with _opened(file) as picture:
             upright = picture.format == "JPEG" and picture.getexif().get(ORIENTATION, 1) == 1
             if draft and upright:
                 drafted = picture.draft("L", (draft, draft))
@@ -112,51 +151,8 @@ def _decode(path: Path, draft: int | None = None) -> Decoded:
                 return picture.convert("L"), drafted and drafted[1]
             picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        return Image.fromarray(_to_8_bits(np.asarray(picture))), None
+        return Image.fromarray(dicom.to_8_bits(np.asarray(picture))), None
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)
     return picture.convert("L"), None
-
-
-def _is_dicom(file: BinaryIO) -> bool:
-    head = file.read(132)
-    file.seek(0)
-    return head[128:] == b"DICM"
-
-
-def _decode_dicom(file: BinaryIO) -> Image.Image:
-    """One DICOM picture, after its modality and window transformations, white on black."""
-    try:
-        from pydicom import dcmread
-        from pydicom.pixels import apply_modality_lut, apply_voi_lut
-    except ImportError as error:
-        raise ImportError(
-            "DICOM needs pydicom, which `pip install -e .[dicom]` installs"
-        ) from error
-    dataset = dcmread(file)
-    values = dataset.pixel_array
-    kind = dataset.PhotometricInterpretation
-    if values.ndim == 3 and dataset.SamplesPerPixel == 3:
-        return Image.fromarray(_to_8_bits(values)).convert("L")
-    if values.ndim != 2 or kind not in ("MONOCHROME1", "MONOCHROME2"):
-        raise ValueError(f"{kind}, {values.shape}: one gray or RGB picture is wanted")
-    gray = _to_8_bits(apply_voi_lut(apply_modality_lut(values, dataset), dataset))
-    return Image.fromarray(255 - gray if kind == "MONOCHROME1" else gray)
-
-
-def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Gray values of any range as 0-255.
-
-    Whole values from 0 on are scaled by their depth, the least of 8, 10, 12, 14 and 16 bits that
-    holds all of them: 12 bits may come in a 16-bit file. Others, such as what a DICOM window
-    gives, are scaled by their own range.
-    """
-    low, high = values.min(), values.max()
-    if not np.isfinite([low, high]).all():
-        raise ValueError("values that are not finite")
-    if low >= 0 and high < 2 ** DEPTHS[-1] and (values == np.floor(values)).all():
-        depth = next(depth for depth in DEPTHS if high < 2**depth)
-        return (values.astype(np.uint16) >> (depth - 8)).astype(np.uint8)
-    scaled = 255 * (values - float(low)) / max(float(high) - float(low), 1e-12)
-    return scaled.round().astype(np.uint8)

@@ -15,6 +15,11 @@ class UserError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
+def shown(name: object) -> str:
+    """A name on one line: what cannot be printed in it, such as a new line, is escaped."""
+    return "".join(x if x.isprintable() else ascii(x)[1:-1] for x in str(name))
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary path beside `path` and rename, so no half-written file stays.
 
@@ -28,13 +33,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(aside)
         os.replace(aside, path)
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}. "
-            "Free some disk space or make the folder writable, then run again"
-        ) from error
+        raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):  # such as a parent that is no folder: already reported
             aside.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """What to raise where a file or a folder cannot be written."""
+    return UserError(
+        f"cannot write {path}: {error.strerror or error}. "
+        "Free some disk space or make the folder writable, then run again"
+    )
 
 
 def sha256(path: Path) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from helpers import results
 from helpers.data import LABELS
 
 PATIENTS = 80  # of the phantoms
@@ -244,3 +245,26 @@ def answer(model, inputs):
     from helpers.models import keras
 
     return keras.tree.map_structure(np.asarray, model(inputs, training=False))
+
+
+def save_fit(
+    folder, experiment, protocol="official", notebook="02_baseline", seed=0, fold="", **how
+):
+    """Put a fit into a folder of results; returns its metrics.
+
+    Most of its 60 test images are disjoint; `how` makes its predictions.
+    """
+    row = dict.fromkeys(results.EXPERIMENT_COLUMNS, "") | {
+        "experiment": experiment,
+        "notebook": notebook,
+        "protocol": protocol,
+        "seed": seed,
+        "fold": fold,
+        "train_seconds": 2.0,
+    }
+    table = validation_and_test(n=60, **how)
+    disjoint = set(table.file[-48:])
+    rules = results.operating_points(experiment, protocol, folder)
+    measured = results.measure(row, table, disjoint, resamples=50, thresholds=rules)
+    results.merge(folder, row, table, measured)
+    return measured

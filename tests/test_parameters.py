@@ -1,10 +1,13 @@
 """The parameters of notebooks are checked before anything runs."""
 
+import ast
 from pathlib import Path
 
+import nbformat
 import pytest
+import yaml
 
-from helpers import data, parameters
+from helpers import data, parameters, paths
 from helpers.parameters import PARAMETERS, Parameter
 from helpers.utils import UserError
 
@@ -59,6 +62,25 @@ def test_a_right_parameter_is_taken(values):
     parameters.check_values(values)
 
 
+def declared(notebook):
+    """The names in the parameters cell of a notebook."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    cell = next(cell for cell in cells if cell.cell_type == "code")
+    return {statement.targets[0].id for statement in ast.parse(cell.source).body}
+
+
+OWN = {path.stem: declared(path) for path in paths.NOTEBOOKS.glob("[0-9]*.ipynb")}
+
+
+@pytest.mark.parametrize("file", sorted(paths.PARAMETERS.glob("*.yaml")), ids=lambda x: x.stem)
+def test_a_parameters_file_sets_what_its_notebooks_have(file):
+    sections = yaml.safe_load(file.read_text())
+    known = OWN | {"all": set.union(*OWN.values())}
+    for notebook, values in sections.items():
+        assert values.keys() <= known[notebook], notebook
+        parameters.check_values(values)
+
+
 def test_check_looks_at_upper_case_names_only():
     namespace = {"EPOCHS": 2, "epoch": 3, "Path": Path, "_": 1, "__name__": "x", "In": [""]}
     assert parameters.check(namespace) == {"EPOCHS": 2}
@@ -79,7 +101,7 @@ def notebook(injected):
     """Globals of a notebook with two parameters, with papermill's cell behind theirs."""
     cells = ["", "SEED = 0\nEPOCHS: int = 9", f"# Parameters\n{injected}\n", "parameters.check()"]
     namespace = {"In": cells, "SEED": 0, "EPOCHS": 9}
-    exec(injected, namespace)
+    exec(injected, namespace)  # noqa: S102 - what a notebook does
     return namespace
 
 

@@ -1,15 +1,18 @@
 """Decode the radiographs once, to a memory-mapped array."""
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from helpers import paths, reading
 from helpers.utils import short_digest, write_atomically
+
+AT_ONCE = 256  # files that are decoded before they are written
 
 
 def load(table: pd.DataFrame, size: int) -> np.ndarray:
@@ -29,7 +32,7 @@ def load(table: pd.DataFrame, size: int) -> np.ndarray:
         UserError: an image cannot be decoded, or the cache cannot be written.
     """
     key = short_digest(reading.VERSION, size, list(table.digest))
-    return kept(f"images-{size}-{key}", partial(_decoded, table.path, size))
+    return _written(f"images-{size}-{key}", partial(_decode, list(table.path), size))
 
 
 def kept(name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
@@ -39,15 +42,23 @@ def kept(name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         name: holds a digest of all that the array depends on.
         make: makes the array.
     """
+    return _written(name, lambda path: np.save(path, arr=make()))
+
+
+def _written(name: str, write: Callable[[Path], None]) -> np.ndarray:
     path = paths.CACHE / f"{name}.npy"
     if not path.exists():
-        write_atomically(path, partial(np.save, arr=make()))
+        write_atomically(path, write)
     return np.load(path, mmap_mode="r")
 
 
-def _decoded(files: Collection[str], size: int) -> np.ndarray:
-    images = np.empty((len(files), size, size, 1), np.uint8)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for row, image in enumerate(pool.map(partial(reading.read, size=size), files)):
-            images[row, ..., 0] = image
-    return images
+def _decode(files: Sequence[str], size: int, path: Path) -> None:
+    """Decode files to an array on disk, some at a time, so that memory does not grow with them."""
+    shape = (len(files), size, size, 1)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with open(path, "wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(files), AT_ONCE):
+            part = files[start : start + AT_ONCE]
+            for image in pool.map(partial(reading.read, size=size), part):
+                file.write(image.tobytes())

@@ -1,6 +1,5 @@
 """Find the radiographs, and describe them in one table, the index: one row an image."""
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,7 +61,7 @@ def index(folder: Path | str | None = None, skip_unreadable: bool = False) -> pd
     key = short_digest(VERSION, pd.__version__, listing.to_dict("list"), states)
     cached = paths.CACHE / f"index-{key}.pkl"
     if cached.exists():
-        return pd.read_pickle(cached)
+        return pd.read_pickle(cached)  # noqa: S301 - our own cache
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         contents = list(pool.map(_inspect, listing.path))
     unreadable = [content["error"] for content in contents if "error" in content]
@@ -102,7 +101,7 @@ def _inspect(path: str) -> dict:
         "height": height,
         "mode": mode,
         "bytes": len(content),
-        "digest": hashlib.sha256(content).hexdigest(),
+        "digest": reading.digest(content),
         "synthetic": synthetic.is_synthetic(content),
     }
 

@@ -11,9 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+import scipy
 
 from helpers.utils import UserError
 
@@ -213,10 +211,10 @@ def patient_or_duplicate(table: pd.DataFrame) -> pd.Series:
     patients, _ = pd.factorize(table.patient)
     contents, _ = pd.factorize(table.digest)
     count = patients.max() + 1
-    links = coo_array(
+    links = scipy.sparse.coo_array(
         (np.ones(len(table)), (patients, contents + count)), shape=[count + contents.max() + 1] * 2
     )
-    groups = connected_components(links, directed=False)[1]
+    groups = scipy.sparse.csgraph.connected_components(links, directed=False)[1]
     return pd.Series(groups[patients], index=table.index)
 
 
@@ -231,6 +229,8 @@ def _first_of_each_label(table: pd.DataFrame, size: pd.Series) -> pd.DataFrame:
 
 def _drawn(table: pd.DataFrame, rows: np.ndarray, size: float, seed: int) -> list[np.ndarray]:
     """The other rows and those drawn: `size` of them, a number or share, stratified by label."""
+    from sklearn.model_selection import train_test_split
+
     labels = table.label.iloc[rows]
     try:
         return train_test_split(rows, test_size=size, random_state=seed, stratify=labels)
@@ -253,6 +253,8 @@ def _folds_by_patient(table: pd.DataFrame, folds: int, seed: int) -> list[np.nda
 
     Raises UserError when there are fewer patients, or images of every label, than folds.
     """
+    from sklearn.model_selection import StratifiedGroupKFold
+
     groups = patient_or_duplicate(table)
     if min(groups.nunique(), table.label.value_counts().max()) < folds:
         raise UserError(

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 from helpers.data.kermany import CLASS_FOLDERS, SPLITS
 from helpers.utils import UserError
@@ -261,7 +261,7 @@ def _streaks(u, v, view):
 def _film(loss, view):
     """Exposure, contrast, blur, grain and burned-in letters; uint8 grayscale."""
     height, width = loss.shape
-    loss = ndimage.gaussian_filter(loss, view.uniform(0.3, 1.1) * width / 300)
+    loss = scipy.ndimage.gaussian_filter(loss, view.uniform(0.3, 1.1) * width / 300)
     light = 1 - np.exp(-view.uniform(1.3, 1.9) * np.clip(loss, 0, None))
     light = light / np.quantile(light[::4, ::4], 0.98) * view.uniform(0.75, 1.0)
     light = np.clip(light, 0, 1) ** view.uniform(0.8, 1.3) + view.uniform(0, 0.06)

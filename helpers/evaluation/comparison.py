@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from helpers.evaluation.metrics import LEVEL, auc, interval, macro_auc, weights_of
 from helpers.evaluation.predictions import (
@@ -42,7 +42,7 @@ def compare(a, b, disjoint=None, *, split="test", threshold=0.5, classes=2, seed
     right_a, right_b = (np.equal(*true_and_called(table, threshold)) for table in (a, b))
     gains = right_a.astype(float) - right_b
     discordant = int(np.abs(gains).sum())
-    exact = stats.binomtest(int((gains > 0).sum()), discordant).pvalue if discordant else 1.0
+    exact = scipy.stats.binomtest(int((gains > 0).sum()), discordant).pvalue if discordant else 1.0
     drawn = gains @ weights / weights.sum(axis=0)
     rows = [
         ("auc", aucs_a[0], aucs_b[0], (aucs_a - aucs_b)[1:], np.nan),
@@ -76,8 +76,8 @@ def compare_seeds(values_a, values_b) -> pd.Series:
         raise UserError(f"compare_seeds: shapes {a.shape}, {b.shape}; want the same n >= 2 numbers")
     gaps, n = a - b, len(a)
     mean, error = gaps.mean(), gaps.std(ddof=1) / np.sqrt(n)
-    half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * error
-    p_t = 2 * stats.t.sf(abs(mean) / error, n - 1) if error > 1e-12 else np.nan
+    half = scipy.stats.t.ppf((1 + LEVEL) / 2, n - 1) * error
+    p_t = 2 * scipy.stats.t.sf(abs(mean) / error, n - 1) if error > 1e-12 else np.nan
     if n <= 16:
         signs = np.array(list(itertools.product((1, -1), repeat=n)))
     else:
@@ -95,9 +95,9 @@ def rank_correlation(a, b) -> pd.Series:
     """
     value, low, high = np.nan, -1.0, 1.0
     if np.ptp(a) and np.ptp(b):
-        value = stats.spearmanr(a, b).statistic
+        value = scipy.stats.spearmanr(a, b).statistic
     if len(a) > 3:
-        reach = stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(1.06 / (len(a) - 3))
+        reach = scipy.stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(1.06 / (len(a) - 3))
         middle = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
         low, high = np.tanh([middle - reach, middle + reach])
     return pd.Series({"value": value, "low": low, "high": high})

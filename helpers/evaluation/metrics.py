@@ -19,8 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from sklearn.metrics import confusion_matrix, roc_curve
+import scipy
 
 from helpers.data import LABELS, PNEUMONIA
 from helpers.evaluation.predictions import (
@@ -197,6 +196,18 @@ def recall_threshold(labels, p, recall: float = RECALL) -> float:
     return float(ranked[max(needed, 1) - 1])
 
 
+def best_threshold(labels, p) -> tuple[float, float]:
+    """The threshold with the highest accuracy on these images, and that accuracy (0-1).
+
+    What nobody knows beforehand: the price of a threshold fixed on other images is the difference.
+    Arguments as `recall_threshold`. The result is one of the p: of several the lowest.
+    """
+    positive, p = _positive(labels), np.asarray(p, dtype=np.float64)
+    cuts = np.unique(p)
+    right = ((p >= cuts[:, None]) == positive).mean(axis=1)
+    return float(cuts[right.argmax()]), float(right.max())
+
+
 def _positive(labels) -> np.ndarray:
     labels = np.asarray(labels)
     return labels.astype(bool) if labels.dtype.kind in "biuf" else labels != NORMAL
@@ -313,7 +324,7 @@ def clopper_pearson(hits: float, trials: float) -> tuple[float, float]:
     """Exact 95 % interval of a rate, `hits` of `trials` independent images; NaN without a trial."""
     if not trials:
         return np.nan, np.nan
-    found = stats.binomtest(round(hits), int(trials)).proportion_ci(LEVEL, method="exact")
+    found = scipy.stats.binomtest(round(hits), int(trials)).proportion_ci(LEVEL, method="exact")
     return float(found.low), float(found.high)
 
 
@@ -322,6 +333,8 @@ def clopper_pearson(hits: float, trials: float) -> tuple[float, float]:
 
 def confusion(predictions: pd.DataFrame, split="test", threshold: float = 0.5) -> pd.DataFrame:
     """Numbers of images, true label by row, predicted one by column: 2 x 2, or 3 x 3 by argmax."""
+    from sklearn.metrics import confusion_matrix
+
     table = rows_of(predictions, split)
     names = list(LABELS) if has_three_classes(table) else [NORMAL, PNEUMONIA]
     numbers = confusion_matrix(*true_and_called(table, threshold), labels=names)
@@ -333,6 +346,8 @@ def roc(predictions: pd.DataFrame, split="test") -> pd.DataFrame:
 
     The first threshold is infinite. Raises UserError when the split has one class only.
     """
+    from sklearn.metrics import roc_curve
+
     y, p = truth(collapse(rows_of(predictions, split)))
     if y.all() or not y.any():
         raise UserError(f"roc: split {split} has one class only; choose a split with both")

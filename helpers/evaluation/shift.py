@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
 from helpers.data import PNEUMONIA
 from helpers.evaluation.metrics import auc, estimate, weights_of
@@ -33,6 +32,8 @@ def out_of_fold_scores(estimator, features, inside, patients, seed: int = 0, fol
     Raises:
         UserError: there are too few images of either kind.
     """
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+
     features, inside, patients = (np.asarray(values) for values in (features, inside, patients))
     if min(inside.sum(), (~inside).sum()) < folds:
         raise UserError(f"{inside.sum()} of {len(inside)} images: want {folds} of either kind")

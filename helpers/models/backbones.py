@@ -39,6 +39,8 @@ class Backbone:
             to the range that the network was trained in.
         file: name of its ImageNet weights in the folder `PRETRAINED_DIR`.
         url: where Keras keeps them.
+        checksum: MD5 of that file, as Keras has it; empty where Keras has none. Either way the
+            weights' own digest is part of the key of a fit.
         licence: of the weights.
         smallest: side of the smallest image that it takes, pixels.
     """
@@ -47,6 +49,7 @@ class Backbone:
     scaling: tuple[float | Sequence[float], float | Sequence[float]]
     file: str
     url: str
+    checksum: str = ""
     licence: str = "Apache-2.0"
     smallest: int = 32
 
@@ -69,6 +72,7 @@ BACKBONES = {
         (1.0, 0.0),
         "efficientnet_v2_b0_imagenet_no_top.weights.h5",
         f"{_ADDRESS}/efficientnet_v2/efficientnetv2-b0_notop.h5",
+        "893217f2bb855e2983157299931e43ff",
     ),
     "densenet_121": Backbone(  # Huang et al. 2017
         applications.DenseNet121,
@@ -78,6 +82,7 @@ BACKBONES = {
         ),
         "densenet_121_imagenet_no_top.weights.h5",
         f"{_ADDRESS}/densenet/densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "30ee3e1110167f948a6b9946edeeb738",
         licence="BSD-3-Clause",
     ),
     "resnet_50_v2": Backbone(  # He et al. 2016, identity mappings
@@ -85,6 +90,7 @@ BACKBONES = {
         _RANGE_ONE,
         "resnet_50_v2_imagenet_no_top.weights.h5",
         f"{_ADDRESS}/resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "fac2f116257151a9d068a22e544a4917",
     ),
     "inception_resnet_v2": Backbone(  # Szegedy et al. 2017
         applications.InceptionResNetV2,
@@ -92,6 +98,7 @@ BACKBONES = {
         "inception_resnet_v2_imagenet_no_top.weights.h5",
         f"{_ADDRESS}/inception_resnet_v2/"
         "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "d19885ff4a710c122648d3b5c3b684e4",
         smallest=75,
     ),
 }
@@ -226,7 +233,7 @@ def initial_weights(backbone: str) -> InitialWeights:
         print(f"{backbone}: ImageNet weights from {entry.file}")
         return InitialWeights(str(path), "imagenet")
     try:
-        path = _download(entry.url)
+        path = _download(entry)
     except Exception as error:  # Keras raises nothing narrower
         raise UserError(
             f"no pretrained weights of {backbone}: {entry.file} is not in the folder "
@@ -238,12 +245,17 @@ def initial_weights(backbone: str) -> InitialWeights:
     return InitialWeights(path, "imagenet")
 
 
-def _download(url: str) -> str:
-    """Path of Keras's copy of a file; gives up soon where there is no network."""
+def _download(entry: Backbone) -> str:
+    """Path of Keras's copy of the weights, checked; gives up soon where there is no network."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(10)
     try:
         with redirect_stdout(io.StringIO()):  # a progress bar of many lines
-            return keras.utils.get_file(url.rsplit("/", 1)[1], url, cache_subdir="models")
+            return keras.utils.get_file(
+                entry.url.rsplit("/", 1)[1],
+                entry.url,
+                cache_subdir="models",
+                file_hash=entry.checksum or None,
+            )
     finally:
         socket.setdefaulttimeout(before)

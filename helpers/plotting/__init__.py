@@ -23,6 +23,7 @@ from helpers.plotting.style import (
     present,
     save,
     show,
+    source,
 )
 from helpers.plotting.thresholds import operating_points, probabilities, rates, slopes
 
@@ -57,5 +58,6 @@ __all__ = [
     "seeds",
     "show",
     "slopes",
+    "source",
     "weights_on_image",
 ]

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import auc
 
 from helpers import evaluation, results
 from helpers.plotting.style import COLORS, NAMES, WIDTH
@@ -110,7 +110,7 @@ def _cut_off(axis, values: pd.Series, low: float = 80) -> None:
 def roc(tables: dict[str, pd.DataFrame], split: str = "test") -> Figure:
     """ROC curve of each prediction table, normal against pneumonia, best AUC first."""
     curves = {name: evaluation.roc(table, split) for name, table in tables.items()}
-    areas = {name: auc(c.false_positive_rate, c.recall) for name, c in curves.items()}
+    areas = {name: np.trapezoid(c.recall, c.false_positive_rate) for name, c in curves.items()}
     figure, axis = plt.subplots(figsize=(0.7 * WIDTH, 4.6))
     for name in sorted(areas, key=areas.get, reverse=True):
         curve = curves[name]

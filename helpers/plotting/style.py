@@ -3,6 +3,7 @@
 import re
 import textwrap
 from functools import partial
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import PIL.Image
@@ -28,12 +29,14 @@ def save(figure: Figure, place: Run | Story, name: str) -> None:
     """Write a figure as `<name>.png` into the place's figures; a notebook shows it.
 
     Synthetic data are named on it. Its `description` goes into the file, as the Description of PNG,
-    and into the notebook's output, as its alternative text.
+    and into the notebook's output, as its alternative text. The digests of the tables that it was
+    drawn from go in as its Source, so that a figure of an older run is told from one of these.
     """
     if place.dataset == "synthetic":
         figure.text(1, 1, "synthetic radiographs", ha="right", va="bottom", color="crimson", size=9)
     alt = description(figure, name)
-    style = {"dpi": DPI, "bbox_inches": "tight", "metadata": {"Description": alt}}
+    told = {"Description": alt, "Source": " ".join(sorted(place.sources)) or "images alone"}
+    style = {"dpi": DPI, "bbox_inches": "tight", "metadata": told}
     write_atomically(place.figures / f"{name}.png", partial(figure.savefig, **style))
     if get_ipython():
         present(figure, alt)
@@ -43,6 +46,12 @@ def present(figure: Figure, alt: str) -> None:
     """Show a figure in a notebook, with an alternative text for those who cannot see it."""
     display(figure, metadata={"image/png": {"alt": alt}})
     plt.close(figure)
+
+
+def source(path: Path) -> str:
+    """What a saved figure says it was drawn from; empty for one that `save` did not write."""
+    with PIL.Image.open(path) as picture:
+        return picture.info.get("Source", "")
 
 
 def description(figure: Figure, name: str) -> str:

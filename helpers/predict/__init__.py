@@ -6,21 +6,16 @@ so that help and mistakes come at once.
 
 from helpers.predict.checks import NO_CHEST, NO_DETAIL, NO_LUNGS, UNFAMILIAR, detail
 from helpers.predict.chest_check import fit_chest_check, is_frontal_chest
+from helpers.predict.facts import BALANCED, FACTS, POINTS, SCREENING, Facts, read_facts
 from helpers.predict.model import (
-    BALANCED,
     BATCH,
-    FACTS,
     FILES,
     MEANINGS,
     NOTE,
-    POINTS,
-    SCREENING,
-    Facts,
     Model,
     check_file,
     open_model,
     predict,
-    read_facts,
 )
 from helpers.predict.writing import export, largest_difference
 

@@ -1,14 +1,43 @@
-"""What speaks against an answer, and why: no chest, too little detail, no lungs, unfamiliar."""
+"""What speaks against an answer: its header, no chest, little detail, no lungs, unfamiliar."""
+
+import re
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
 
 from helpers.predict.chest_check import inside, is_frontal_chest
+from helpers.utils import shown
 
 NO_CHEST = "does not look like a frontal chest X-ray"
 NO_DETAIL = "has too little detail (enlarged from a small picture?)"
 NO_LUNGS = "no lungs are found in it"
 UNFAMILIAR = "unlike the children's X-rays it has learnt from"
+NARROW = "is too narrow for a chest X-ray"
+NARROWEST = 4  # times as long as wide, or as wide as long; X-rays of the collection reach 3.4
+ADULT = 18  # years
+CHESTS = ("CHEST", "THORA", "TORAX", "LUNG", "PULM")  # in a body part's name
+LATERAL = ("LL", "RL", "LLO", "RLO")  # views: from the sides, and obliquely
+
+
+def of_header(about: Mapping[str, int | str]) -> str:
+    """What is against a picture by its header: a reason, or "".
+
+    Args:
+        about: of `reading.about`.
+    """
+    sides = about["width"], about["height"]
+    if max(sides) > NARROWEST * min(sides):
+        return NARROW
+    part, view = about.get("BodyPartExamined", ""), about.get("ViewPosition", "")
+    if part and not any(name in part for name in CHESTS):
+        return f"its header says body part {shown(part[:16])}, not chest"
+    if view in LATERAL or "LAT" in view or "OBL" in view:
+        return f"its header says view {shown(view[:16])}, not a frontal one"
+    years = re.fullmatch(r"(\d{1,3})Y?", about.get("PatientAge", ""))
+    if years and int(years[1]) >= ADULT:
+        return f"its header says {int(years[1])} years, and the model has learnt from children"
+    return ""
 
 
 def detail(images: np.ndarray) -> np.ndarray:

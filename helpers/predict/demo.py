@@ -18,7 +18,7 @@ from PIL import Image
 
 from helpers import paths
 from helpers.predict.model import KERAS, MEANINGS, NOTE, Model, open_model, predict
-from helpers.utils import UserError
+from helpers.utils import UserError, shown
 
 HOST = "127.0.0.1"
 NAMES = {"normal": "normal", "bacteria": "bacterial pneumonia", "virus": "viral pneumonia"}
@@ -65,7 +65,7 @@ def show(model: Model, file: str | None, forced: bool = False) -> Shown:
         return Shown()
     row, picture = next(predict(model, [file], forced=forced))
     if "error" in row:
-        reason = row["error"].replace(file, "this file")
+        reason = row["error"].replace(shown(file), "this file")
         return Shown(f"**Not read.** {reason[0].upper()}{reason[1:]}.")
     if picture is None:
         return Shown(f"**No decision.** {_reason(row)}")
@@ -83,7 +83,8 @@ def show(model: Model, file: str | None, forced: bool = False) -> Shown:
 
 
 def _reason(row: dict) -> str:
-    return f"`{Path(row['file']).name}`: {row['reason']}."
+    name = shown(Path(row["file"]).name).replace("`", "'")
+    return f"`{name}`: {row['reason']}."
 
 
 def _text(model: Model, row: dict) -> str:

@@ -1,5 +1,6 @@
 """Heat maps of lung crops, drawn over the whole picture, with a legend."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from helpers.utils import native_messages_hidden
 
 SIDE, LEGEND, TEXT = 448, 26, 14  # of the picture, the strip below it and its letters, pixels
 OUTLINE = (255, 255, 255)
+LONGEST = 200  # bytes of a file's name that its heat map takes over
 SAID = {  # what the colors of a heat map say, for a legend
     "speaks for pneumonia": explain.FOR_PNEUMONIA,
     "for normal": explain.FOR_NORMAL,
@@ -80,11 +82,19 @@ def _write_legend(pen: ImageDraw.ImageDraw) -> None:
 
 
 def file_name(file: str, used: set[str]) -> str:
-    """A name for the heat map of a file, which is put into `used`; one in use gets a number."""
-    stem, number = f"{Path(file).stem}-heatmap", 1
+    """A name for the heat map of a file, which is put into `used`; one in use gets a number.
+
+    A long one is cut, since file systems take 255 bytes.
+    """
+    stem, number = f"{_cut(Path(file).stem)}-heatmap", 1
     name = f"{stem}.png"
     while name.lower() in used:
         number += 1
         name = f"{stem}-{number}.png"
     used.add(name.lower())
     return name
+
+
+def _cut(stem: str) -> str:
+    encoded = os.fsencode(stem)
+    return stem if len(encoded) <= LONGEST else encoded[:LONGEST].decode(errors="ignore")

@@ -3,9 +3,10 @@
 Beside a model `NAME.keras` or `NAME.onnx` lies `NAME.json` with its `Facts`.
 """
 
-import json
+import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -13,84 +14,48 @@ import numpy as np
 
 from helpers import paths
 from helpers.predict import checks
-from helpers.utils import UserError, native_messages_hidden, sha256
+from helpers.predict.facts import BALANCED, CLASSES, SCREENING, Facts, existing, read_facts
+from helpers.utils import UserError, native_messages_hidden, sha256, shown
 
 KERAS, ONNX = FILES = ("pneumonia.keras", "pneumonia.onnx")
-FACTS = "pneumonia.json"
-POINTS = BALANCED, SCREENING = "balanced", "screening"  # operating points; the first is the default
 MEANINGS = {
     BALANCED: "as often right on ill as on healthy children",
     SCREENING: "misses fewer ill ones and calls more healthy ones ill",
 }
 NOTE = "This is not a medical device: a study's model, not to be used for diagnosis or treatment."
 BATCH = 32
+MOST_BYTES = 2**28  # of a model, unpacked
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What belongs to a model besides its weights.
-
-    Attributes:
-        thresholds: on p_pneumonia, from which on the decision is pneumonia, by operating point.
-        image_size: side of the square pictures that it takes, pixels.
-        margin: kept around the lungs' box on each edge, share of the picture.
-        labels: of its probabilities, in order.
-        sha256: of each file of the model, by its name.
-        chest_check: what `fit_chest_check` found.
-        least_detail: of a picture (see `checks.detail`), below which there is no decision.
-        most_spread: of the lungs' box, beyond which no lungs are found.
-        most_distance: of a picture's features, squared, beyond which there is no decision.
-    """
-
-    thresholds: dict[str, float]
-    image_size: int
-    margin: float
-    labels: tuple[str, ...]
-    sha256: dict[str, str]
-    chest_check: dict
-    least_detail: float
-    most_spread: float
-    most_distance: float
-
-    def decision(self, p: float, point: str) -> str:
-        """Pneumonia or normal, for a probability of pneumonia (0-1) at an operating point."""
-        return "pneumonia" if p >= self.thresholds[point] else "normal"
-
-
-def read_facts(path: Path | str | None = None) -> Facts:
-    """The facts in a file `NAME.json`; those of the published model where no file is named.
-
-    Raises:
-        UserError: the file is missing or incomplete.
-    """
-    path = _existing(path or paths.MODELS / FACTS)
-    try:
-        found = json.loads(path.read_text())
-        known = {field.name: found[field.name] for field in fields(Facts)}
-        facts = Facts(**known | {"labels": tuple(known["labels"])})
-        complete = bool(dict(facts.sha256)) and all(point in facts.thresholds for point in POINTS)
-    except (OSError, ValueError, KeyError, TypeError):
-        complete = False
-    if not complete:
-        raise UserError(f"{path} does not describe a model: get it and the model's files again")
-    return facts
-
-
-def _existing(path: Path | str) -> Path:
-    if not Path(path).is_file():
-        raise UserError(
-            f"no file {path}: run 13_final_model, or name a model and its .json by --model"
-        )
-    return Path(path)
+# What a model answers to n pictures: (n, so many numbers each)
+ANSWERS = {"probabilities": len(CLASSES), "boxes": 4, "spread": 1, "distance": 1}
 
 
 def check_file(path: Path, facts: Facts) -> None:
     """Raise UserError when a model's file is missing or another one than its facts describe."""
-    beside = _existing(path).with_suffix(".json")
+    beside = existing(path).with_suffix(".json")
     if path.name not in facts.sha256:
-        raise UserError(f"{beside} does not describe {path.name}: get both files again")
+        raise UserError(f"{shown(beside)} does not describe {path.name}: get both files again")
+    if path.stat().st_size > MOST_BYTES:
+        raise UserError(f"{shown(path)} is too large for a model of pictures: get it again")
     if sha256(path) != facts.sha256[path.name]:
-        raise UserError(f"{path} is not the file that {beside.name} describes: get both again")
+        raise UserError(
+            f"{shown(path)} is not the file that {beside.name} describes: get both again"
+        )
+
+
+@contextmanager
+def _one_line_errors(path: Path) -> Iterator[None]:
+    """Whatever a runtime raises over a model's file becomes one line that names it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = shown(" ".join(str(error).split()))[:200] or type(error).__name__
+        raise UserError(
+            f"{shown(path)} is no model of this kind ({reason}): get it again"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -135,33 +100,52 @@ class Model:
 
     def _ask(self, images: np.ndarray) -> dict[str, np.ndarray]:
         images = np.asarray(images, np.float32)
-        with native_messages_hidden():
+        with _one_line_errors(self.path), native_messages_hidden():
             if self.path.suffix == ".keras":
-                return self.network.predict_on_batch(images)
-            names = [output.name for output in self._session.get_outputs()]
-            found = self._session.run(names, {self._session.get_inputs()[0].name: images})
-        return dict(zip(names, found, strict=True))
+                found = self.network.predict_on_batch(images)
+            else:
+                found = self._session.run([*ANSWERS], {self._session.get_inputs()[0].name: images})
+                found = dict(zip(ANSWERS, found, strict=True))
+            return _checked(found, len(images))
 
     @cached_property
     def _session(self):
         import onnxruntime
 
-        return onnxruntime.InferenceSession(self.path, providers=["CPUExecutionProvider"])
+        # From its bytes, so that nothing outside the file is read as its weights
+        content = self.path.read_bytes()
+        return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
     @cached_property
     def network(self):
         """The Keras model of a `.keras` file, from pictures to all answers."""
-        from helpers.models import keras
+        with _one_line_errors(self.path):
+            with zipfile.ZipFile(self.path) as archive:
+                if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+                    raise ValueError("too large when unpacked")
+            from helpers.models import keras
 
-        return keras.saving.load_model(self.path, compile=False)
+            return keras.saving.load_model(self.path, compile=False, safe_mode=True)
 
     @cached_property
     def classifier(self):
         """The part of `network` that takes lung crops, as `lungs.crop` makes them, to (n, 3)."""
         from helpers.models import keras
 
-        part = self.network.get_layer("classifier")
-        return keras.Model(part.input, part.output["probabilities"], name="classifier")
+        with _one_line_errors(self.path):
+            part = self.network.get_layer("classifier")
+            return keras.Model(part.input, part.output["probabilities"], name="classifier")
+
+
+def _checked(found: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """The answers to so many pictures, by name, if they can be."""
+    for name, numbers in ANSWERS.items():
+        if found[name].shape != (count, numbers) or not np.isfinite(found[name]).all():
+            raise ValueError(f"its {name} are not {numbers} finite number(s) a picture")
+    sums = found["probabilities"].sum(axis=1)
+    if found["probabilities"].min() < 0 or not np.allclose(sums, 1, atol=1e-3):
+        raise ValueError("its probabilities are none")
+    return {name: found[name] for name in ANSWERS}
 
 
 def open_model(path: Path | str | None = None) -> Model:
@@ -175,8 +159,8 @@ def open_model(path: Path | str | None = None) -> Model:
     """
     path = Path(path) if path else paths.MODELS / ONNX
     if path.suffix not in (".keras", ".onnx"):
-        raise UserError(f"model {path}: a .keras or .onnx file is wanted")
-    facts = read_facts(_existing(path).with_suffix(".json"))
+        raise UserError(f"model {shown(path)}: a .keras or .onnx file is wanted")
+    facts = read_facts(existing(path).with_suffix(".json"))
     check_file(path, facts)
     return Model(path, facts)
 
@@ -210,12 +194,15 @@ def predict(
 
 
 def _read(files, size: int) -> tuple[list[dict], list[np.ndarray | None]]:
+    """Rows and pictures; what their headers say against an answer stands in the row as `reason`."""
     from helpers import reading
 
     rows, pictures = [{"file": str(file), "prediction": None} for file in files], []
     for row in rows:
         try:
             pictures.append(reading.read_as_stored(row["file"], size))
+            if reason := checks.of_header(reading.about(row["file"])):
+                row["reason"] = reason
         except UserError as error:
             row["error"] = str(error)
             pictures.append(None)
@@ -226,11 +213,11 @@ def _fill(rows: list[dict], images: np.ndarray, model: Model, point: str, forced
     """Write into each row what the model says of its image, and what is against saying it."""
     found, reasons = model.judge(images)
     for number, (row, reason) in enumerate(zip(rows, reasons, strict=True)):
-        if forced or not reason:
+        if reason:
+            row.setdefault("reason", reason)
+        if forced or "reason" not in row:
             said = {name: values[number] for name, values in found.items()}
             row["prediction"] = _prediction(said, model.facts, point)
-        if reason:
-            row["reason"] = reason
 
 
 def _prediction(said: dict[str, np.ndarray], facts: Facts, point: str) -> dict:

@@ -11,7 +11,8 @@ import numpy as np
 
 from helpers.predict import checks, familiarity
 from helpers.predict.chest_check import fit_chest_check, inside
-from helpers.predict.model import BATCH, FACTS, FILES, NOTE, POINTS, Facts, open_model
+from helpers.predict.facts import FACTS, POINTS, Facts
+from helpers.predict.model import BATCH, FILES, NOTE, open_model
 from helpers.utils import UserError, native_messages_hidden, sha256, write_atomically
 
 REFUSED = 0.005  # share of the training images that each limit of detail and spread leaves out

@@ -116,9 +116,7 @@ def figures(table: pd.DataFrame, thresholds: dict[str, float], prevalence: float
         return {}
     curve = plotting.roc({"the model": table})
     (axis,) = curve.axes
-    for (name, threshold), marker in zip(thresholds.items(), "os", strict=True):
-        called = table.p_pneumonia >= threshold
-        axis.plot(called[~ill].mean(), called[ill].mean(), marker, ms=9, label=name)
+    plotting.operating_points(axis, table, thresholds)
     axis.set_title("")
     axis.legend(loc="lower right")
     answers = {"as the model says": table}

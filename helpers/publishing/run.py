@@ -4,7 +4,9 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from helpers import data, lungs, paths, predict, results
+import pandas as pd
+
+from helpers import data, lungs, paths, plotting, predict, results
 from helpers.publishing import card
 from helpers.utils import UserError, sha256, write_atomically
 
@@ -42,14 +44,30 @@ def publish(run: Path) -> int:
         _copy(source / results.SELECTION, paths.RESULTS)
     for fit in fits:
         results.merge(paths.RESULTS, *fit)
-    for figure in sorted((run / "figures").glob("*.png")):
-        _copy(figure, paths.IMAGES)
+    for row in rows:
+        known = results.provenance_name(row)
+        if (source / known).exists():
+            _copy(source / known, (paths.RESULTS / known).parent)
+    _copy_figures(sorted((run / "figures").glob("*.png")))
     if (model / predict.FACTS).exists():
         for name in (*predict.read_facts(model / predict.FACTS).sha256, predict.FACTS):
             _copy(model / name, paths.MODELS)
     if (model / lungs.FILE).exists():
         _copy(model / lungs.FILE, paths.MODELS)
     return len(rows)
+
+
+def _copy_figures(figures: list[Path]) -> None:
+    """Copy figures; those that do not say what they were drawn from get a digest in a table."""
+    table = paths.RESULTS / results.FIGURES
+    known = pd.read_csv(table, index_col="figure").sha256.to_dict() if table.exists() else {}
+    for figure in figures:
+        _copy(figure, paths.IMAGES)
+        known.pop(figure.stem, None)
+        if not plotting.source(figure):
+            known[figure.stem] = sha256(figure)
+    listed = pd.Series(known, name="sha256", dtype=str).sort_index().rename_axis("figure")
+    write_atomically(table, listed.to_csv)
 
 
 def _copy(path: Path, folder: Path) -> None:

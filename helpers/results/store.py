@@ -1,17 +1,20 @@
 """Writes and reads a folder of results: fits, predictions, metrics, the selection, the claims.
 
 Such a folder holds `experiments.csv` (one row a fit), `metrics.csv` (long) and
-`predictions/<experiment>/<protocol>-s<seed>[-f<fold>].csv`. A run has one of its own,
-`runs/<parameters>-<dataset>/results`, with the `manifest.csv` of its images; the published one is
-`results/`, whose manifest is `data/manifest.csv`. A fit is known by (experiment, protocol, seed,
-fold). Predictions are saved without the patients, which the manifest knows.
+`predictions/<experiment>/<protocol>-s<seed>[-f<fold>].csv`; `provenance/<settings_hash>.json` says
+with which libraries, settings and data a fit was made; older fits have none. A run has a folder
+of its own, `runs/<parameters>-<dataset>/results`, with the `manifest.csv` of its images; the
+published one is `results/`, whose manifest is `data/manifest.csv`. A fit is known by (experiment,
+protocol, seed, fold). Predictions are saved without the patients, which the manifest knows.
 """
 
 import json
 import os
+import shutil
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -23,7 +26,7 @@ from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
 from helpers import data, evaluation, paths
-from helpers.utils import UserError, sha256, write_atomically
+from helpers.utils import UserError, cannot_write, sha256, short_digest, write_atomically
 
 if TYPE_CHECKING:  # Keras takes seconds to import, and most readers of results train nothing
     from helpers.selection import Recipe
@@ -33,9 +36,10 @@ KEY = ["experiment", "protocol", "seed", "fold"]
 EXPERIMENT_COLUMNS = [
     *["experiment", "notebook", "dataset", "protocol", "seed", "fold", "classes", "weights"],
     *["image_size", "parameters", "epochs_run", "stop_reason", "train_seconds", "device"],
-    *["backend", "precision", "threads", "settings_hash", "code_version"],
+    *["backend", "precision", "threads", "settings_hash", "code_version", "digest"],
 ]
 METRIC_COLUMNS = [*KEY, *evaluation.COLUMNS]
+SHORT = 12  # hex digits of a digest in a figure
 FINAL = "final"  # the model that is shipped; its thresholds were fixed before test was read
 SELECTION = "selection.json"  # in a folder of results: what was chosen before test was read
 SELECTIONS = {  # of each final model the file that holds its operating points
@@ -43,6 +47,7 @@ SELECTIONS = {  # of each final model the file that holds its operating points
     "final_ensemble": SELECTION,
     "final_v1": "selection_v1.json",  # the first final model: whole pictures
 }
+FIGURES = "figures.csv"  # in the published results: figures that do not name their sources
 CANDIDATES = "candidates.csv"  # in a run's results: what the selection chose from
 
 
@@ -64,6 +69,7 @@ class Run:
         dataset: read from the images themselves (`data.dataset`).
         folder: `runs/<parameters>-<dataset>`.
         results, figures, fits: the folders below it; `fits` is the cache of finished fits.
+        sources: digests of the prediction tables that were written or read through it so far.
     """
 
     def __init__(self, notebook: str, parameters: str, table: pd.DataFrame, resamples: int = 2000):
@@ -71,7 +77,7 @@ class Run:
         self.dataset = data.dataset(table)
         self.folder = paths.RUNS / f"{parameters}-{self.dataset}"
         self.results, self.figures = self.folder / "results", self.folder / "figures"
-        self.fits = self.folder / "fits"
+        self.fits, self.sources = self.folder / "fits", set()
         self._disjoint = data.disjoint_files(table)
         text, target = data.manifest(table).to_csv(index=False), self.results / "manifest.csv"
         if not target.exists() or target.read_text() != text:
@@ -130,10 +136,15 @@ class Run:
         points = operating_points(experiment, protocol, self.results)
         measured = measure(row, predictions, self._disjoint, self.resamples, points)
         merge(self.results, row, predictions, measured)
+        stamp = sha256(self.results / "predictions" / prediction_name(row))
+        self.sources.add(stamp[:SHORT])
         if fit.folder:
-            stamp = sha256(self.results / "predictions" / prediction_name(row))
             target = fit.folder / "predictions.sha256"
             write_atomically(target, lambda path: path.write_text(stamp))
+            known = fit.folder / "provenance.json"
+            if known.exists():
+                kept = self.results / provenance_name(row)
+                write_atomically(kept, partial(shutil.copyfile, known))
         return measured
 
     def metrics(self) -> pd.DataFrame:
@@ -148,10 +159,12 @@ class Run:
         self, experiment: str, protocol: str = "official", seed: int = 0, fold: int | str = ""
     ) -> pd.DataFrame:
         """Prediction table of one fit of this run, else of the published fit."""
-        try:
-            return predictions(experiment, protocol, seed, fold, self.results)
-        except UserError:
-            return predictions(experiment, protocol, seed, fold)
+        key = {"experiment": experiment, "protocol": protocol, "seed": seed, "fold": fold}
+        own = (self.results / "predictions" / prediction_name(key)).exists()
+        folder = self.results if own else paths.RESULTS
+        table = predictions(**key, folder=folder)
+        self.sources.add(sha256(folder / "predictions" / prediction_name(key))[:SHORT])
+        return table
 
 
 @dataclass(frozen=True)
@@ -161,6 +174,12 @@ class Story:
     results: Path
     figures: Path
     dataset: str
+
+    @property
+    def sources(self) -> set[str]:
+        """Digest of the metrics, which such figures are drawn from."""
+        path = self.results / "metrics.csv"
+        return {sha256(path)[:SHORT]} if path.exists() else set()
 
 
 def story(run: str = "") -> Story:
@@ -222,7 +241,7 @@ def remeasure(folder: Path | None = None, resamples: int = 2000) -> pd.DataFrame
     rows = experiments(folder).to_dict("records")
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:  # one thread a fit
         measured = pd.concat(pool.map(again, rows))
-    with FileLock(folder / ".lock"):
+    with _alone(folder):
         _write_by_key(folder / "metrics.csv", measured)
     return metrics(folder)
 
@@ -315,13 +334,50 @@ def claims() -> pd.DataFrame:
 
 def merge(folder: Path, row: dict, predictions: pd.DataFrame, measured: pd.DataFrame) -> None:
     """Put one fit into a folder of results, in place of an earlier one with the same key."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # notebooks may run side by side
+    with _alone(folder):
         target = folder / "predictions" / prediction_name(row)
         table = predictions.drop(columns="patient", errors="ignore")
         write_atomically(target, partial(table.to_csv, index=False))
+        row = row | {"digest": fit_digest(row, folder)}
         _replace(folder / "metrics.csv", measured[METRIC_COLUMNS])
         _replace(folder / "experiments.csv", pd.DataFrame([row])[EXPERIMENT_COLUMNS])
+
+
+def fit_digest(row: dict, folder: Path | None = None) -> str:
+    """What ties a fit together: its facts, its predictions and a final model's selection.
+
+    Written when a fit is saved or published, and by nothing that only measures again: a row, a
+    table or a choice that was changed afterwards has another one.
+
+    Args:
+        row: of experiments.csv.
+        folder: of results; None for the published ones.
+    """
+    folder = folder or paths.RESULTS
+    files = [folder / "predictions" / prediction_name(row)]
+    if row["protocol"] == "official" and row["experiment"] in SELECTIONS:
+        files.append(folder / SELECTIONS[row["experiment"]])
+    facts = (str(row[name]) for name in EXPERIMENT_COLUMNS if name != "digest")
+    return short_digest(*facts, *(sha256(path) for path in files))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process writes to the folder of results meanwhile: notebooks may run side by side.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _replace(path: Path, new: pd.DataFrame) -> None:
@@ -340,7 +396,7 @@ def _write_by_key(path: Path, table: pd.DataFrame) -> None:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    texts = ["fold", "threshold_rule", "settings_hash", "code_version"]
+    texts = ["fold", "threshold_rule", "settings_hash", "code_version", "digest"]
     empty = {name: [""] for name in ("threshold", "value", "low", "high")}
     return pd.read_csv(
         path, dtype={name: str for name in texts}, keep_default_na=False, na_values=empty
@@ -402,6 +458,11 @@ def prediction_name(row: dict) -> str:
     """Path of a fit's predictions below `predictions/`."""
     fold = "" if row["fold"] == "" else f"-f{row['fold']}"
     return f"{row['experiment']}/{row['protocol']}-s{row['seed']}{fold}.csv"
+
+
+def provenance_name(row: dict) -> str:
+    """Path of what a fit was made with and from, below a folder of results."""
+    return f"provenance/{row['settings_hash']}.json"
 
 
 @cache

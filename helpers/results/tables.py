@@ -1,4 +1,4 @@
-"""The tables that readers see, from metrics.csv: comparisons, costs, literature, replication."""
+"""The tables that readers see, from metrics.csv: comparisons, blocks, costs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,16 +8,8 @@ import pandas as pd
 
 from helpers import evaluation, paths
 from helpers.data import LABELS
-from helpers.results.store import (
-    FINAL,
-    KEY,
-    Run,
-    claims,
-    experiments,
-    manifest,
-    metrics,
-    predictions,
-)
+from helpers.results.store import KEY, Run, experiments, manifest, metrics, predictions
+from helpers.results.text import format_interval
 from helpers.utils import UserError
 
 if TYPE_CHECKING:  # pandas imports jinja2 with it
@@ -25,13 +17,6 @@ if TYPE_CHECKING:  # pandas imports jinja2 with it
 
 HEADLINE = ["auc", "accuracy", "recall", "specificity"]  # never one without the others
 RECALLS = [f"recall_{label}" for label in LABELS]
-OWN_ROWS = [  # of the literature table: experiment, protocol, threshold rule, whether it compares
-    (FINAL, "official", "balanced", "yes; our second look at these images"),
-    (FINAL, "official", "screening", "the same"),
-    ("final_ensemble", "official", "balanced", "the same"),
-    ("final_member", "cross_validated", evaluation.BALANCED_RULE, "no: five folds over all images"),
-    ("final_v1", "official", "selected", "yes; our first look"),
-]
 
 
 def binary_rows(
@@ -82,36 +67,6 @@ def metric(
     return rows.iloc[0]
 
 
-def format_interval(row, digits: int = 1, unit: str = " %") -> str:
-    """A row of metrics (value, low, high in 0-1) as text: `98.3 % (97.4-99.0)`.
-
-    Args:
-        row: with these three as attributes, such as a row that `metric` found.
-        digits: behind the point.
-        unit: behind the value; empty in a table of percentages.
-    """
-    value, low, high = (f"{100 * number:.{digits}f}" for number in (row.value, row.low, row.high))
-    return f"{value}{unit} ({low}-{high})"
-
-
-def format_difference(row, digits: int = 1) -> str:
-    """A difference (difference, low, high in 0-1) as text, and whether zero lies in its interval.
-
-    Args:
-        row: of `evaluation.compare`.
-        digits: after the point.
-    """
-    value, low, high = (100 * row[name] for name in ("difference", "low", "high"))
-    nearest = min(abs(low), abs(high))
-    if low <= 0 <= high:
-        place = "zero lies inside the interval"
-    elif nearest < 0.1 * (high - low):
-        place = "zero lies just outside the interval: weak evidence"
-    else:
-        place = "zero lies outside the interval"
-    return f"{value:+.{digits}f} points ({low:+.{digits}f} to {high:+.{digits}f}; {place})"
-
-
 def in_words(measured: pd.DataFrame, **key) -> str:
     """The figures that belong together as a sentence: AUC on validation and test, rates on test.
 
@@ -139,8 +94,8 @@ def headline(
     rows = binary_rows(measured, split, rule, disjoint)
     rows = rows[rows.metric.isin(HEADLINE)]
     keys = ["experiment", "protocol", "metric"]
-    pooled = {key: _pooled(group) for key, group in rows.groupby(keys)}
-    table = pd.DataFrame(pooled.values(), index=pd.MultiIndex.from_tuples(pooled, names=keys))
+    fits = {key: pooled(group) for key, group in rows.groupby(keys)}
+    table = pd.DataFrame(fits.values(), index=pd.MultiIndex.from_tuples(fits, names=keys))
     auc = table.xs("auc", level="metric").value
     best_first = table.index.droplevel("metric").map(-auc)
     return table.iloc[np.argsort(best_first, kind="stable")].astype({"fits": int}).reset_index()
@@ -205,14 +160,15 @@ def three_class_comparison(measured: pd.DataFrame, split: str = "test") -> pd.Da
         UserError: there is no such fit, or an experiment has several under one protocol.
     """
     columns = ["accuracy", "auc", *RECALLS]
-    rows = _three_class_rows(measured, split)
+    rows = three_class_rows(measured, split)
     rows = rows[rows.metric.isin(columns)].assign(fits=1)
     if rows.empty or rows.duplicated(["experiment", "protocol", "metric"]).any():
         raise UserError(f"{len(rows)} rows of metrics: want three-class fits, one a protocol")
     return _reader_table(rows, columns)
 
 
-def _three_class_rows(measured: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+def three_class_rows(measured: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+    """The rows of metrics of three-class fits, not collapsed."""
     rows = measured[_of_three_classes(measured)]
     return rows[(rows.split == split) & (rows.subset == "all")]
 
@@ -262,39 +218,6 @@ def costs(folder: Path | None = None) -> pd.DataFrame:
     return measured.assign(auc=rows.value, train_seconds=seconds)[columns].dropna()
 
 
-def literature_table(folder: Path | None = None) -> pd.DataFrame:
-    """Our best model above what others publish on these images, in percent, with the protocols.
-
-    Ours are the final models, else the highest AUC so far, named as such. The others are typed into
-    `results/published_elsewhere.csv`, in their order, each with its source and whether it compares.
-    """
-    others = pd.read_csv(paths.RESULTS / "published_elsewhere.csv", dtype=str).fillna("-")
-    others.index = pd.Index(f"[{row.work}]({row.source})" for row in others.itertuples())
-    others = others.rename(columns={"auc": "AUC", "three_class_accuracy": "three classes"})
-    table = pd.concat([_own_literature(folder), others]).fillna("-").rename_axis("work")
-    columns = ["protocol", "AUC", "accuracy", "recall", "specificity", "three classes"]
-    return table[[*columns, "comparable"]]
-
-
-def _own_literature(folder: Path | None) -> pd.DataFrame:
-    """The rows of `literature_table` that were measured here."""
-    measured, wanted = metrics(folder), OWN_ROWS
-    if not measured.experiment.isin([name for name, *_ in OWN_ROWS]).any():
-        best = headline(official_metrics(folder)).experiment[0]
-        wanted = [(best, "official", "0.5", "our highest AUC, not the final model")]
-    rows = []
-    for experiment, protocol, rule, comparable in wanted:
-        own = measured[(measured.experiment == experiment) & (measured.protocol == protocol)]
-        if not (own.threshold_rule == rule).any():
-            continue
-        name = f"**ours, `{experiment}`, threshold {rule}**"
-        row = comparison(own, rule=rule).rename(index={experiment: name})
-        three = _three_class_rows(own).query("metric == 'accuracy'")
-        three = _cell(_pooled(three)) if len(three) else "-"
-        rows.append(row.assign(**{"three classes": three, "comparable": comparable}))
-    return pd.concat(rows).reset_index("protocol")
-
-
 def by_block(experiment: str, folder: Path | None = None) -> pd.DataFrame:
     """The folds of `cross_validated` by where their test images come from, in percent.
 
@@ -333,41 +256,7 @@ def _in_block(cases: pd.DataFrame) -> pd.Series:
     return pd.Series({"n": len(cases), "AUC": format_interval(area, unit=""), **shares})
 
 
-def replication(folder: Path | None = None) -> pd.DataFrame:
-    """What earlier projects claim, beside the same recipe here: one row a system that was run.
-
-    A cell gives the metric on test in percent with its interval, or the spread over seeds; `-`
-    where the experiment was not run under that protocol. `run with` says what the recipe was given
-    here, which may be less than its authors gave it.
-    """
-    claimed, measured = claims(), metrics(folder)
-    rows = measured[(measured.split == "test") & (measured.subset == "all")]
-    rows = rows[rows.threshold_rule.isin(["0.5", ""]) & rows.experiment.isin(claimed.experiment)]
-    keys, ours = ["experiment", "protocol", "metric"], ["as its authors do", "official"]
-    cells = {key: _cell(_pooled(group)) for key, group in rows.groupby(keys)}
-    for name, asked in zip(ours, (claimed, claimed.assign(protocol="official")), strict=True):
-        claimed[name] = [cells.get(key, "-") for key in asked[keys].itertuples(index=False)]
-    claimed = claimed[(claimed[ours] != "-").any(axis=1)]
-    fits = experiments(folder).drop_duplicates("experiment").set_index("experiment")
-    claimed["run with"] = [_given(fits.loc[name]) for name in claimed.experiment]
-    return claimed.set_index("system")[["claim", "protocol", "run with", *ours, "why"]]
-
-
-def _given(fit) -> str:
-    """Pixels, epochs and initial weights of a row of experiments.csv."""
-    start = {"imagenet": "ImageNet weights", "none": "random weights"}.get(fit.weights, fit.weights)
-    return f"{fit.image_size} pixels, {fit.epochs_run} epochs, {start}"
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A table of texts, its index first, as Markdown."""
-    lines = [f"| {table.index.name} | " + " | ".join(table.columns) + " |"]
-    lines.append("|---|" + "---|" * len(table.columns))
-    lines += [f"| {' | '.join(cells)} |" for cells in table.itertuples()]
-    return "\n".join(lines)
-
-
-def _pooled(fits: pd.DataFrame) -> pd.Series:
+def pooled(fits: pd.DataFrame) -> pd.Series:
     """Rows of one metric as one: the fit's own, or the mean and spread of several."""
     value, spread = fits.value.mean(), fits.value.std()
     one = fits.iloc[0]
@@ -375,7 +264,8 @@ def _pooled(fits: pd.DataFrame) -> pd.Series:
     return pd.Series({"value": value, "low": low, "high": high, "fits": len(fits)})
 
 
-def _cell(row) -> str:
+def cell(row) -> str:
+    """What `pooled` gives, for a table of percentages."""
     if row.fits > 1:
         spread = row.high - row.value
         return f"{100 * row.value:.1f} ± {100 * spread:.1f} ({row.fits:.0f} fits)"
@@ -385,7 +275,7 @@ def _cell(row) -> str:
 def _reader_table(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """One row an experiment and protocol, in the order of `rows`; one cell a metric."""
     group = ["experiment", "protocol"]
-    cells = rows.assign(cell=[_cell(row) for row in rows.itertuples()])
+    cells = rows.assign(cell=[cell(row) for row in rows.itertuples()])
     wide = cells.pivot(index=group, columns="metric", values="cell")
     wide = wide.loc[rows.set_index(group).index.unique(), columns]
     return wide.rename_axis(columns=None).rename(columns={"auc": "AUC"})

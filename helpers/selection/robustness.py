@@ -70,7 +70,8 @@ def predict(
 ) -> pd.DataFrame:
     """Prediction tables of candidates under every corruption, below each other.
 
-    The whole pictures are corrupted, and the lungs are sought in what comes out.
+    The whole pictures are corrupted, and the lungs are sought in what comes out. Several
+    corruptions are worked through side by side where there is room.
 
     Args:
         candidates: recipe and fit, of two or three classes, by name.
@@ -81,16 +82,26 @@ def predict(
     Returns:
         The columns of `evaluation.predict`, three classes collapsed, candidate and corruption.
     """
+    names = [UNCHANGED, *CORRUPTIONS]
+    parts = [names[start :: training.room()] for start in range(training.room())]
+    jobs = [(candidates, pictures, table, localiser, part) for part in parts]
+    tables = {key: one for part in training.call_all(_predict, jobs) for key, one in part.items()}
+    ordered = {(name, one): tables[name, one] for one in names for name in candidates}
+    found = pd.concat(ordered, names=["candidate", "corruption"])
+    return found.reset_index(["candidate", "corruption"])
+
+
+def _predict(candidates, pictures, table, localiser, names) -> dict[tuple[str, str], pd.DataFrame]:
+    """The prediction tables of `predict` under these corruptions, by candidate and corruption."""
     tables = {}
-    for corruption in (UNCHANGED, *CORRUPTIONS):
+    for corruption in names:
         changed = corrupt(pictures, corruption)
         boxes, _ = lungs.locate(localiser, changed)
         for name, (recipe, fit) in candidates.items():
             shown = recipe.show(changed, boxes)
             predicted = evaluation.predict(fit, shown, table, rows=set(table.split))
             tables[name, corruption] = evaluation.collapse(predicted)
-    found = pd.concat(tables, names=["candidate", "corruption"])
-    return found.reset_index(["candidate", "corruption"])
+    return tables
 
 
 def aucs(predictions: pd.DataFrame) -> pd.DataFrame:

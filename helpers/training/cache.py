@@ -2,10 +2,14 @@
 
 import dataclasses
 import hashlib
+import io
 import json
-import shutil
-from collections.abc import Mapping
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import joblib
@@ -20,13 +24,39 @@ from helpers.utils import write_atomically
 
 MODULES = (reading, transforms, augmentation)  # whose VERSION decides, beside that of `fit`
 RECORD = "record.json"
+PROVENANCE = "provenance.json"
+LIBRARIES = (
+    "keras",
+    "numpy",
+    "opencv-python-headless",
+    "pandas",
+    "pillow",
+    "scikit-learn",
+    "scipy",
+)
+_only_finished = ContextVar("only_finished", default=False)
+
+
+class NotFinished(Exception):
+    """A fit that is not in the cache, asked for inside `finished_only`."""
+
+
+@contextmanager
+def finished_only() -> Iterator[None]:
+    """Inside it nothing is trained: a fit that is not in the cache raises NotFinished."""
+    token = _only_finished.set(True)
+    try:
+        yield
+    finally:
+        _only_finished.reset(token)
 
 
 def digest(*parts) -> str:
     """SHA-256, in hex, of arrays and of values with a faithful repr."""
     total = hashlib.sha256()
     for part in parts:
-        total.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
+        array = isinstance(part, np.ndarray)
+        total.update(np.ascontiguousarray(part).data if array else repr(part).encode())
     return total.hexdigest()
 
 
@@ -67,14 +97,44 @@ def settings_hash(description: Mapping, version: int) -> str:
     return hashlib.sha256(written.encode()).hexdigest()[:16]
 
 
+def write_provenance(folder: Path, description: Mapping) -> None:
+    """Write what a fit was made with and from into its folder, to be read by people.
+
+    Args:
+        folder: of the fit.
+        description: what its key follows; of the network only a digest is kept.
+    """
+    libraries = (*LIBRARIES, backend.facts()["backend"])
+    large = {
+        name: digest(description[name]) for name in ("model", "trainable") & description.keys()
+    }
+    content = {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "libraries": {name: metadata.version(name) for name in sorted(libraries)},
+        **backend.facts(),
+        "settings": {**description, **large},
+    }
+    text = json.dumps(content, indent=1, sort_keys=True, default=str)
+    write_atomically(folder / PROVENANCE, lambda path: path.write_text(text + "\n"))
+
+
 def read(folder: Path, model: keras.Model | None) -> tuple | None:
     """What `write` left: model, record and history; None where there is nothing complete.
+
+    An estimator is read with joblib, which runs what the file says: caches are our own, and never
+    taken from others.
 
     Args:
         folder: of the fit.
         model: built as the finished one was, to take its weights; None for an estimator.
+
+    Raises:
+        NotFinished: instead of None, inside `finished_only`.
     """
     if not (folder / RECORD).exists():
+        if _only_finished.get():
+            raise NotFinished(folder)
         return None
     if model is None:
         model = joblib.load(folder / "estimator.joblib")
@@ -86,11 +146,28 @@ def read(folder: Path, model: keras.Model | None) -> tuple | None:
     return model, json.loads((folder / RECORD).read_text()), history
 
 
+class _Weights(io.BytesIO):
+    """A file in memory, for Keras: where a disk fills up below it, HDF5 crashes the process."""
+
+    def __str__(self) -> str:
+        return "model.weights.h5"  # Keras takes the format from the name
+
+
 def write(folder: Path, model, record: dict, history: pd.DataFrame) -> None:
-    """Keep a finished fit; the record comes last and says that the rest is complete."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Keep a finished fit; the record comes last and says that the rest is complete.
+
+    Each file replaces the one that is there, so that another process may read the same fit
+    meanwhile.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
     if isinstance(model, keras.Model):
-        write_atomically(folder / "model.weights.h5", model.save_weights)
+        weights = _Weights()
+        model.save_weights(weights)
+        write_atomically(
+            folder / "model.weights.h5", lambda path: path.write_bytes(weights.getbuffer())
+        )
         write_atomically(folder / "history.csv", partial(history.to_csv, index=False))
     else:
         write_atomically(folder / "estimator.joblib", partial(joblib.dump, model))

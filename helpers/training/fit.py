@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import sys
 import time
@@ -18,9 +17,11 @@ from tqdm import tqdm
 from helpers.data import LABELS
 from helpers.models import Base, keras
 from helpers.training import backend, cache
+from helpers.training.batches import Batches
 from helpers.training.config import TrainingConfig
 from helpers.utils import UserError
 
+PART = 4096  # images that are predicted at a time, a multiple of the batch: Keras copies its inputs
 VERSION = 1  # part of the key of a fit: raise it when the same settings give another fit
 
 
@@ -59,7 +60,10 @@ class Fit:
             Shape (n,) with the probability of pneumonia, or (n, 3) for normal, bacteria, virus.
         """
         if isinstance(self.model, keras.Model):
-            probabilities = self.model.predict(np.asarray(inputs), batch_size=64, verbose=0)
+            parts = [inputs[start : start + PART] for start in range(0, len(inputs), PART)]
+            probabilities = np.concatenate(
+                [self.model.predict(np.asarray(part), batch_size=64, verbose=0) for part in parts]
+            )
             return probabilities[:, 0] if probabilities.shape[1] == 1 else probabilities
         probabilities = self.model.predict_proba(inputs)
         return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
@@ -130,7 +134,7 @@ def fit(
     targets = codes if classes == 2 else np.eye(classes, dtype=np.float32)[codes]
     train, val = (np.flatnonzero(table.split == name) for name in ("train", "val"))
     learnt = targets if soft_labels is None else soft_labels.astype(np.float32)
-    batches = Batches(inputs[train], learnt[train], config, seed)
+    batches = Batches(inputs, learnt, config, seed, train)
     _compile(model, classes, config, steps=len(batches))
     stopping = keras.callbacks.EarlyStopping(
         "val_loss", patience=config.patience, restore_best_weights=True
@@ -140,7 +144,7 @@ def fit(
     start = time.perf_counter()
     model.fit(
         batches,
-        validation_data=Batches(inputs[val], targets[val]),
+        validation_data=Batches(inputs, targets, rows=val),
         epochs=config.epochs,
         class_weight=_balanced(codes[train]) if config.class_weights else None,
         callbacks=[*swapping, stopping, log, keras.callbacks.TerminateOnNaN()],
@@ -152,7 +156,7 @@ def fit(
         "stop_reason": _stop_reason(log.rows, stopping),
         "train_seconds": round(time.perf_counter() - start, 1),
     }
-    return _kept(cache_dir, Fit(model, record, pd.DataFrame(log.rows)))
+    return _kept(cache_dir, Fit(model, record, pd.DataFrame(log.rows)), description)
 
 
 def _compile(model: keras.Model, classes: int, config: TrainingConfig, steps: int) -> None:
@@ -228,63 +232,7 @@ def fit_estimator(
         "stop_reason": "converged" if stopped else "all iterations run",
         "train_seconds": round(time.perf_counter() - start, 1),
     }
-    return _kept(cache_dir, Fit(estimator, record, pd.DataFrame()))
-
-
-class Batches(keras.utils.PyDataset):
-    """Batches of inputs and targets; for training shuffled and changed anew each epoch.
-
-    Args:
-        inputs: images or features, one a row.
-        targets: row by row with them.
-        config: how they are changed in training; None for validation, where nothing is.
-        seed: of the order and the changes.
-    """
-
-    def __init__(
-        self,
-        inputs: np.ndarray,
-        targets: np.ndarray,
-        config: TrainingConfig | None = None,
-        seed: int = 0,
-    ):
-        super().__init__()
-        self.inputs, self.targets, self.config, self.seed = inputs, targets, config, seed
-        self.batch_size = config.batch_size if config else 128
-        self.epoch = -1
-        self.on_epoch_begin()
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.inputs) / self.batch_size)
-
-    def on_epoch_begin(self) -> None:
-        self.epoch += 1
-        self.order = np.arange(len(self.inputs))
-        if self.config:
-            self.order = np.random.default_rng([self.seed, self.epoch]).permutation(self.order)
-
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = self.order[number * self.batch_size : (number + 1) * self.batch_size]
-        inputs, targets = self.inputs[rows], self.targets[rows]
-        if not self.config:
-            return inputs, targets
-        generator = np.random.default_rng([self.seed, self.epoch, number])
-        if self.config.augmentation:
-            inputs = self.config.augmentation(inputs, generator)
-        if self.config.mixup:
-            return _mixed(inputs, targets, self.config.mixup, generator)
-        return inputs, targets
-
-
-def _mixed(
-    inputs: np.ndarray, targets: np.ndarray, strength: float, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """A batch blended with itself in another order, its targets likewise; float32."""
-    share, order = generator.beta(strength, strength), generator.permutation(len(inputs))
-    return tuple(
-        (share * part + (1 - share) * part[order]).astype(np.float32)
-        for part in (inputs.astype(np.float32), targets)
-    )
+    return _kept(cache_dir, Fit(estimator, record, pd.DataFrame()), description)
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -362,10 +310,11 @@ def _cached(cache_dir: Path | None, record: dict, model: keras.Model | None) -> 
     return Fit(*found, folder) if found else None
 
 
-def _kept(cache_dir: Path | None, fit: Fit) -> Fit:
+def _kept(cache_dir: Path | None, fit: Fit, description: dict) -> Fit:
     """The fit, after it was written to the cache."""
     if cache_dir is None:
         return fit
     folder = Path(cache_dir) / fit.record["settings_hash"]
+    cache.write_provenance(folder, description)
     cache.write(folder, fit.model, fit.record, fit.history)
     return dataclasses.replace(fit, folder=folder)

@@ -6,32 +6,62 @@ from collections.abc import Callable, Sequence
 
 import joblib
 
-from helpers.training import backend
+from helpers.training import backend, cache
 from helpers.training.fit import Fit
 
 
 def fit_all(fit: Callable[..., Fit], jobs: Sequence[tuple]) -> list[Fit]:
     """What `fit(*job)` gives for each job.
 
-    On a processor, as many are trained side by side as it has room for with the threads of
-    `set_up`: small networks leave several threads of one fit waiting for each other. Each ends in
-    the cache of finished fits, where it is then taken from.
+    Finished fits are taken from the cache; the others are trained side by side (see `call_all`),
+    end in the cache, and are taken from there.
 
     Args:
         fit: a function of an importable module, or a partial of one, that trains with a cache.
         jobs: its arguments. Memory-mapped images are shared, other arrays are copied.
     """
+    if len(jobs) < 2 or backend.room() < 2:
+        return [fit(*job) for job in jobs]
+    found = [_finished(fit, job) for job in jobs]
+    call_all(_train, [(fit, job) for job, one in zip(jobs, found, strict=True) if one is None])
+    return [fit(*job) if one is None else one for job, one in zip(jobs, found, strict=True)]
+
+
+def call_all(function: Callable, jobs: Sequence[tuple]) -> list:
+    """What `function(*job)` gives for each job, in their order.
+
+    On a processor, as many run side by side as it has room for with the threads of `set_up`: small
+    networks leave several threads waiting for each other. Each process is set up alike.
+
+    Args:
+        function: of an importable module, or a partial of one.
+        jobs: its arguments, and what it gives, must be picklable.
+    """
     processes = min(len(jobs), backend.room())
-    if processes > 1:
-        call = joblib.delayed(_alone)
-        with warnings.catch_warnings():  # joblib replaces a worker whose memory has grown
-            warnings.filterwarnings("ignore", "A worker stopped while some jobs")
-            joblib.Parallel(processes)(call(backend.settings(), fit, job) for job in jobs)
-    return [fit(*job) for job in jobs]
+    if processes < 2:
+        return [function(*job) for job in jobs]
+    call = joblib.delayed(_alone)
+    with warnings.catch_warnings():  # joblib replaces a worker whose memory has grown
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs")
+        return joblib.Parallel(processes)(call(backend.settings(), function, job) for job in jobs)
 
 
-def _alone(settings: dict, fit: Callable[..., Fit], job: tuple) -> None:
-    """In a process of its own: the finished fit stays in the cache."""
+def _alone(settings: dict, function: Callable, job: tuple):
+    """In a process of its own."""
     os.environ["TQDM_DISABLE"] = "1"
     backend.set_up(0, **settings)
+    return function(*job)
+
+
+def _finished(fit: Callable[..., Fit], job: tuple) -> Fit | None:
+    """The fit from the cache, if it is there."""
+    try:
+        with cache.finished_only():
+            return fit(*job)
+    except cache.NotFinished:
+        return None
+
+
+def _train(fit: Callable[..., Fit], job: tuple) -> None:
+    """The finished fit stays in the cache: it need not travel."""
     fit(*job)

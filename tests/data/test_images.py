@@ -1,6 +1,7 @@
 """Loading radiographs: pixels, order, and the cache of decoded images."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers import data, paths, reading
+from helpers.data import images
 from helpers.utils import UserError
 from tests import builders
 
@@ -43,6 +45,18 @@ def test_decoded_images_are_kept_by_content(folder, monkeypatch):
     np.testing.assert_array_equal(data.load(data.index(moved), 16), first)
 
 
+def test_the_file_is_what_numpy_would_save_whatever_is_decoded_at_once(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(images, "AT_ONCE", 5)
+    table = data.index(folder)
+    loaded = data.load(table, 18)
+    np.save(tmp_path / "saved.npy", loaded)
+    assert Path(loaded.filename).read_bytes() == (tmp_path / "saved.npy").read_bytes()
+    for path, image in zip(table.path, loaded, strict=True):
+        np.testing.assert_array_equal(image[..., 0], reading.read(path, size=18))
+
+
 def test_a_changed_file_gives_its_new_picture(folder):
     before = np.array(data.load(data.index(folder), 16))
     builders.picture(99).save(folder / "train/NORMAL/IM-0115-0001.jpeg")
@@ -53,13 +67,13 @@ def test_a_changed_file_gives_its_new_picture(folder):
 
 
 def test_a_full_disk_leaves_no_half_array(folder, monkeypatch):
-    def full(path, arr):
-        path.write_bytes(b"half")
+    def full(file, header):
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     before = set(paths.CACHE.iterdir())
     table = data.index(folder).head(7)
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
     with pytest.raises(UserError, match="No space left"):
         data.load(table, 19)
     left = set(paths.CACHE.iterdir()) - before

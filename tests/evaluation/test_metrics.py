@@ -98,6 +98,12 @@ def test_of_balanced_thresholds_that_are_as_good_the_lowest_is_taken():
     assert evaluation.balanced_threshold(y, p) == 0.45
 
 
+def test_the_best_threshold_is_the_lowest_with_the_most_right():
+    y, p = np.array([False, True, False, True, True]), np.array([0.1, 0.3, 0.4, 0.6, 0.9])
+    assert evaluation.best_threshold(y, p) == (0.3, 0.8)  # 0.6 is as good
+    assert evaluation.best_threshold(["virus", "normal"], [0.2, 0.7]) == (0.2, 0.5)
+
+
 def test_balanced_threshold_takes_labels_booleans_and_numbers():
     table = predictions()
     y, p = truth(table)

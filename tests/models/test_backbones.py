@@ -1,5 +1,7 @@
 """Pretrained networks: each entry of the table, where weights come from, and what is frozen."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from keras import layers
@@ -240,9 +242,11 @@ def test_random_weights_must_be_asked_for(no_network, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", models.BACKBONES)
 def test_keras_downloads_where_there_is_a_network(name, monkeypatch, tmp_path, capsys):
-    def fetch(file, address, cache_subdir):
+    def fetch(file, address, cache_subdir, file_hash):
         print("a progress bar")
-        assert address == models.BACKBONES[name].url and address.endswith(f"/{file}")
+        known = models.BACKBONES[name]
+        assert address == known.url and address.endswith(f"/{file}")
+        assert (file_hash or "") == known.checksum
         return str(tmp_path / file)
 
     monkeypatch.delenv("PRETRAINED_DIR", raising=False)
@@ -250,6 +254,15 @@ def test_keras_downloads_where_there_is_a_network(name, monkeypatch, tmp_path, c
     path, source = models.initial_weights(name)
     assert source == "imagenet" and path.startswith(str(tmp_path))
     assert "progress" not in capsys.readouterr().out
+
+
+def test_addresses_and_checksums_are_those_of_keras():
+    folder = Path(keras.applications.__file__).parents[2] / "src" / "applications"
+    source = "".join(path.read_text() for path in folder.glob("*.py"))
+    for name, known in models.BACKBONES.items():
+        assert known.url.startswith("https://storage.googleapis.com/tensorflow/keras-applications/")
+        assert bool(known.checksum) != name.startswith("mobilenet"), name
+        assert known.checksum in source
 
 
 # What learns

@@ -7,7 +7,7 @@ import pytest
 from nbconvert.preprocessors import ExecutePreprocessor
 
 from helpers import plotting, results
-from helpers.utils import UserError
+from helpers.utils import UserError, sha256
 
 
 def place(folder, dataset):
@@ -56,6 +56,23 @@ def test_what_a_saved_figure_shows_is_said_where_it_is_shown(tmp_path):
     assert plotting.show(here, "03_curves").alt == "curves. loss against epoch"
     plt.figure().savefig(here.figures / "04_before.png")
     assert plotting.show(here, "04_before").alt == "before"
+
+
+def test_a_figure_names_the_tables_that_it_was_drawn_from(tmp_path, index, run_folder):
+    run = results.Run("03_dense", "test", index)
+    plotting.save(plt.figure(), run, "first")
+    run.sources |= {"ffff", "0000"}
+    plotting.save(plt.figure(), run, "second")
+    here = place(tmp_path, "kermany")
+    here.results.mkdir(parents=True)
+    (here.results / "metrics.csv").write_text("metrics")
+    plotting.save(plt.figure(), here, "third")
+    found = [plotting.source(run.figures / f"{name}.png") for name in ("first", "second")]
+    assert found == ["images alone", "0000 ffff"]
+    digest = plotting.source(here.figures / "third.png")
+    assert digest == sha256(here.results / "metrics.csv")[: results.SHORT]
+    plt.figure().savefig(tmp_path / "other.png")
+    assert plotting.source(tmp_path / "other.png") == ""
 
 
 NOTEBOOK = """

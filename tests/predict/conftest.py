@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import data, predict
-from helpers.predict.model import Facts
+from helpers.predict.facts import Facts
 from tests import builders
 
 SIDE, CROP = 224, 32

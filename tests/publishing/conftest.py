@@ -15,7 +15,8 @@ FACTS = {
     "image_size": 224,
     "margin": 0.03,
     "labels": ["normal", "bacteria", "virus"],
-    "chest_check": {},
+    "chest_check": {"mean": [0] * 256, "components": [[0] * 256], "upright": [0] * 256}
+    | {"most_unexplained": 1},
     "least_detail": 0.1,
     "most_spread": 0.1,
     "most_distance": 100.0,
@@ -43,7 +44,7 @@ def save(run, index, experiment, classes=2, protocol="official", fold=None):
     facts |= {"train_seconds": 2.0, "device": "a processor", "precision": "float32"}
     facts |= {"settings_hash": f"{experiment}-{protocol}-{fold}"}
     record = dict.fromkeys(results.EXPERIMENT_COLUMNS, "") | facts
-    for name in ("experiment", "notebook", "dataset", "protocol", "fold", "code_version"):
+    for name in ("experiment", "notebook", "dataset", "protocol", "fold", "code_version", "digest"):
         del record[name]  # the run says these
     fit = SimpleNamespace(record=record, folder=run.fits / record["settings_hash"])
     run.save(fit, rows, experiment, protocol, fold)

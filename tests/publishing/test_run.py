@@ -2,10 +2,11 @@
 
 import json
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from helpers import data, paths, results
+from helpers import data, paths, plotting, results
 from helpers.publishing.run import publish
 from helpers.utils import UserError, sha256
 
@@ -49,12 +50,34 @@ def test_the_published_table_is_the_one_of_the_run_byte_for_byte(run, published,
     assert (published / name).read_bytes() == (run.results / name).read_bytes()
 
 
+def test_what_fits_were_made_with_is_copied(run, published, pretend_real):
+    pretend_real()
+    known = results.provenance_name(results.experiments(run.results).iloc[0])
+    (run.results / known).parent.mkdir()
+    (run.results / known).write_text("{}")
+    publish(run.folder)
+    assert (published / known).read_text() == "{}"
+
+
 def test_figures_are_copied(run, published, pretend_real):
     pretend_real()
-    run.figures.mkdir()
-    (run.figures / "01_eda_counts.png").write_text("a picture")
+    plotting.save(plt.figure(), run, "02_baseline_roc")
+    plt.figure().savefig(run.figures / "01_eda_counts.png")
     publish(run.folder)
-    assert (paths.IMAGES / "01_eda_counts.png").read_text() == "a picture"
+    for figure in run.figures.iterdir():
+        assert (paths.IMAGES / figure.name).read_bytes() == figure.read_bytes()
+
+
+def test_a_figure_that_names_no_source_is_listed_with_its_digest(run, published, pretend_real):
+    pretend_real()
+    run.figures.mkdir()
+    plt.figure().savefig(run.figures / "01_eda_counts.png")
+    publish(run.folder)
+    listed = pd.read_csv(published / results.FIGURES, index_col="figure").sha256
+    assert listed.to_dict() == {"01_eda_counts": sha256(run.figures / "01_eda_counts.png")}
+    plotting.save(plt.figure(), run, "01_eda_counts")
+    publish(run.folder)
+    assert len(pd.read_csv(published / results.FIGURES)) == 0
 
 
 @pytest.mark.parametrize("what", ["predictions", "row"])

@@ -106,6 +106,14 @@ def test_the_cached_fit_is_stamped_with_its_predictions(run, table):
     assert (fit.folder / "predictions.sha256").read_text() == sha256(saved)
 
 
+def test_what_a_fit_was_made_with_is_kept_beside_its_predictions(run, table):
+    fit, _ = constant_fit(table, run.fits)
+    row = results.experiments(run.results).iloc[0]
+    kept = run.results / "provenance" / f"{row.settings_hash}.json"
+    assert kept == run.results / results.provenance_name(row)
+    assert kept.read_bytes() == (fit.folder / "provenance.json").read_bytes()
+
+
 def test_a_fit_replaces_the_one_with_its_key_and_no_other(run, table):
     before = results.metrics(run.results)
     run.save(*constant_fit(table, run.fits, seed=1), "most_frequent", "official")
@@ -216,6 +224,38 @@ def test_a_run_shows_the_published_metrics_of_its_own_data_only(run):
     assert "cnn_4" in set(everything.experiment)
     own = everything[everything.experiment == "most_frequent"]
     assert len(own) == len(results.metrics(run.results))
+
+
+def test_a_run_remembers_the_tables_that_it_wrote_and_read(run, index):
+    own = run.results / "predictions/most_frequent/official-s0.csv"
+    published = paths.RESULTS / "predictions/cnn_4/official-s0.csv"
+    assert run.sources == {sha256(own)[: results.SHORT]}
+    later = results.Run("14_explanation", "test", index)
+    assert later.sources == set()
+    for name in ("most_frequent", "cnn_4"):
+        later.predictions(name)
+    assert later.sources == {sha256(path)[: results.SHORT] for path in (own, published)}
+
+
+@pytest.mark.parametrize(("what", "same"), [("nothing", True), ("row", False), ("table", False)])
+def test_the_digest_of_a_fit_is_of_its_row_and_its_predictions(run, what, same):
+    row = results.experiments(run.results).iloc[0].to_dict()
+    path = run.results / "predictions/most_frequent/official-s0.csv"
+    if what == "row":
+        row["epochs_run"] = 99
+    if what == "table":
+        path.write_text(path.read_text().replace("1.0", "0.9", 1))
+    assert (results.fit_digest(row, run.results) == row["digest"]) == same
+
+
+def test_the_digest_of_a_final_model_is_of_its_selection_too(run, table):
+    fit = constant_fit(table, run.fits)
+    results.write_selection(run.results, thresholds={"final": POINTS})
+    run.save(*fit, "final", "official")
+    row = results.experiments(run.results).set_index("experiment", drop=False).loc["final"]
+    assert results.fit_digest(row.to_dict(), run.results) == row.digest
+    results.write_selection(run.results, thresholds={"final": POINTS}, candidate="light")
+    assert results.fit_digest(row.to_dict(), run.results) != row.digest
 
 
 def test_a_run_falls_back_on_published_predictions(run):

@@ -8,36 +8,6 @@ from helpers.utils import UserError
 from tests import builders
 
 
-def save(folder, experiment, protocol="official", notebook="02_baseline", seed=0, fold="", **how):
-    """Put a fit into a folder of results; returns its metrics.
-
-    Most of its 60 test images are disjoint; `how` makes its predictions.
-    """
-    row = dict.fromkeys(results.EXPERIMENT_COLUMNS, "") | {
-        "experiment": experiment,
-        "notebook": notebook,
-        "protocol": protocol,
-        "seed": seed,
-        "fold": fold,
-        "train_seconds": 2.0,
-    }
-    table = builders.validation_and_test(n=60, **how)
-    disjoint = set(table.file[-48:])
-    rules = results.operating_points(experiment, protocol, folder)
-    measured = results.measure(row, table, disjoint, resamples=50, thresholds=rules)
-    results.merge(folder, row, table, measured)
-    return measured
-
-
-@pytest.fixture
-def folder(tmp_path):
-    folder = tmp_path / "run"
-    points = {"balanced": 0.25, "screening": 0.2}
-    results.write_selection(folder, thresholds={"final": points})
-    save(folder, "most_frequent", signal=0)
-    return folder
-
-
 def test_a_metric_is_exactly_one_row(folder):
     measured = results.metrics(folder)
     row = results.metric(measured, "recall")
@@ -50,36 +20,14 @@ def test_a_metric_is_exactly_one_row(folder):
 
 
 def test_a_metric_of_three_classes_as_two_is_asked_by_its_subset(folder):
-    measured = save(folder, "cnn", classes=3)
+    measured = builders.save_fit(folder, "cnn", classes=3)
     found = {x: results.metric(measured, "auc", subset=x).value for x in ("all", "binary")}
     assert found["all"] != found["binary"]
     assert results.metric(measured, "recall", subset="binary_disjoint").n == 48
 
 
-def test_an_interval_is_written_in_percent():
-    row = pd.Series({"value": 0.98251, "low": 0.97396, "high": 0.99049})
-    assert results.format_interval(row) == "98.3 % (97.4-99.0)"
-    assert results.format_interval(row, unit="") == "98.3 (97.4-99.0)"
-    assert results.format_interval(row, digits=2) == "98.25 % (97.40-99.05)"
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "said"),
-    [
-        (-0.004, 0.006, "zero lies inside the interval"),
-        (0.0001, 0.006, "zero lies just outside the interval: weak evidence"),
-        (0.002, 0.006, "zero lies outside the interval"),
-        (-0.006, -0.002, "zero lies outside the interval"),
-    ],
-)
-def test_a_difference_says_where_zero_lies(low, high, said):
-    row = {"difference": 0.003, "low": low, "high": high}
-    text = results.format_difference(row)
-    assert text == f"+0.3 points ({100 * low:+.1f} to {100 * high:+.1f}; {said})"
-
-
 def test_one_fit_in_words_has_all_its_intervals(folder):
-    measured = pd.concat([results.metrics(folder), save(folder, "cnn")])
+    measured = pd.concat([results.metrics(folder), builders.save_fit(folder, "cnn")])
     words = results.in_words(measured, experiment="cnn", protocol="official")
     for name, split in (("auc", "val"), *((name, "test") for name in results.HEADLINE)):
         row = results.metric(measured, name, split, experiment="cnn")
@@ -90,7 +38,7 @@ def test_one_fit_in_words_has_all_its_intervals(folder):
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_binary_rows_are_those_of_two_classes_on_all_or_on_new_patients(folder, classes):
-    measured = save(folder, "cnn", classes=classes)
+    measured = builders.save_fit(folder, "cnn", classes=classes)
     for disjoint, n in ((False, 60), (True, 48)):
         rows = results.binary_rows(measured, disjoint=disjoint)
         assert set(rows.n) == {n} and set(rows.threshold_rule) == {"", "0.5"}
@@ -102,8 +50,8 @@ def test_binary_rows_are_those_of_two_classes_on_all_or_on_new_patients(folder, 
 
 
 def test_the_headline_gives_one_fit_its_interval_and_several_their_spread(folder):
-    several = [save(folder, "two", seed=seed, signal=1 + seed) for seed in (0, 1)]
-    measured = pd.concat([save(folder, "one"), *several])
+    several = [builders.save_fit(folder, "two", seed=seed, signal=1 + seed) for seed in (0, 1)]
+    measured = pd.concat([builders.save_fit(folder, "one"), *several])
     rows = results.headline(measured).query("metric == 'auc'").set_index("experiment")
     one = results.metric(measured, "auc", experiment="one")
     assert list(rows.loc["one", ["value", "low", "high"]]) == [one.value, one.low, one.high]
@@ -116,14 +64,17 @@ def test_the_headline_gives_one_fit_its_interval_and_several_their_spread(folder
 
 
 def test_the_best_auc_stands_first(folder):
-    weak, strong = save(folder, "weak", signal=0.2), save(folder, "strong", signal=4)
+    weak, strong = (
+        builders.save_fit(folder, "weak", signal=0.2),
+        builders.save_fit(folder, "strong", signal=4),
+    )
     shown = results.comparison(pd.concat([weak, strong]))
     assert list(shown.index) == [("strong", "official"), ("weak", "official")]
     assert list(shown.columns) == ["AUC", "accuracy", "recall", "specificity"]
 
 
 def test_validation_stands_above_test(folder):
-    measured = save(folder, "cnn")
+    measured = builders.save_fit(folder, "cnn")
     both = results.validation_and_test(measured)
     assert list(both.index.names) == ["split", "experiment", "protocol"]
     for split in ("val", "test"):
@@ -132,17 +83,17 @@ def test_validation_stands_above_test(folder):
 
 def test_official_metrics_are_of_what_stands_for_itself(folder):
     for experiment in ("candidate_blur", "transductive_norm", "cnn_1"):
-        save(folder, experiment)
-    save(folder, "cnn_1", "by_image")
+        builders.save_fit(folder, experiment)
+    builders.save_fit(folder, "cnn_1", "by_image")
     chosen = results.official_metrics(folder)
     assert set(chosen.experiment) == {"most_frequent", "cnn_1"}
     assert set(chosen.protocol) == {"official"}
 
 
 def test_the_best_of_each_notebook_stands_beside_the_constant_answer(folder):
-    save(folder, "cnn_1", signal=1)
-    save(folder, "cnn_2", notebook="04_cnn_iterations", signal=1)
-    save(folder, "cnn_3", notebook="04_cnn_iterations", signal=3)
+    builders.save_fit(folder, "cnn_1", signal=1)
+    builders.save_fit(folder, "cnn_2", notebook="04_cnn_iterations", signal=1)
+    builders.save_fit(folder, "cnn_3", notebook="04_cnn_iterations", signal=3)
     chosen = set(results.best_per_notebook(folder).experiment)
     assert chosen == {"most_frequent", "cnn_1", "cnn_3"}
 
@@ -153,7 +104,7 @@ def test_folds_are_told_by_where_their_images_come_from(folder):
     table.loc[table.index[rows.split == "test"][:20], "official_split"] = "test"
     table.to_csv(folder / "manifest.csv", index=False)
     for fold in (0, 1):
-        save(folder, "final_member", "cross_validated", fold=fold, classes=3)
+        builders.save_fit(folder, "final_member", "cross_validated", fold=fold, classes=3)
     found = results.by_block("final_member", folder)
     assert list(found.index) == ["all others", "official test"] and list(found.n) == [80, 40]
     measured = results.metrics(folder).query("experiment == 'final_member'")
@@ -162,41 +113,6 @@ def test_folds_are_told_by_where_their_images_come_from(folder):
     cut = results.metric(one_fold, "recall", subset="binary", threshold_rule=rule).threshold
     right = evaluation.outcomes(rows, cut).right[:20]
     assert found.accuracy["official test"] == f"{100 * right.mean():.1f}"
-
-
-def test_replication_gives_the_systems_that_were_run(folder):
-    assert results.replication(folder).empty
-    save(folder, "resnet")
-    claims = results.replication(folder)
-    assert list(claims.index) == ["Residual network from scratch"]
-    assert claims["as its authors do"].iloc[0] == "-"
-    assert claims["official"].iloc[0].count(".") == 3
-
-
-def test_our_best_stands_above_what_others_publish(folder):
-    measured = save(folder, "final", classes=3)
-    for fold in (0, 1):
-        save(folder, "final_member", "cross_validated", fold=fold, signal=1 + fold)
-    own = results.literature_table(folder).iloc[:3]
-    names = ["final", "final", "final_member"], ["balanced", "screening", "val_balanced"]
-    named = [f"**ours, `{name}`, threshold {rule}**" for name, rule in zip(*names, strict=True)]
-    assert list(own.index) == named
-    assert list(own.protocol) == ["official", "official", "cross_validated"]
-    assert own.AUC.iloc[2].endswith("(2 fits)")
-    argmax = results.format_interval(results.metric(measured, "accuracy"), unit="")
-    assert list(own["three classes"]) == [argmax, argmax, "-"]
-    binary = results.metric(measured, "auc", subset="binary")
-    assert own.AUC.iloc[0] == results.format_interval(binary, unit="")
-
-
-def test_without_a_final_model_the_best_is_named_as_what_it_is(folder):
-    table = results.literature_table(folder)
-    assert table.index[0] == "**ours, `most_frequent`, threshold 0.5**"
-    assert "not the final model" in table.comparable.iloc[0]
-    others = pd.read_csv(paths.RESULTS / "published_elsewhere.csv")
-    links = others.apply("[{0.work}]({0.source})".format, axis=1)
-    assert list(table.index[1:]) == list(links)
-    assert others.source.str.startswith("https://").all() and others.comparable.notna().all()
 
 
 def test_costs_are_joined_with_the_test_auc(folder, tmp_path, monkeypatch):
@@ -248,21 +164,15 @@ def test_three_class_comparison_does_not_mix_seeds():
         results.three_class_comparison(pd.concat([measured, measured.assign(seed=1)]))
 
 
-def test_markdown_puts_the_index_first():
-    table = pd.DataFrame({"AUC": ["98.3"]}, pd.Index(["`final`"], name="experiment"))
-    expected = "| experiment | AUC |\n|---|---|\n| `final` | 98.3 |"
-    assert results.markdown(table) == expected
-
-
 def test_main_experiments_can_be_of_another_protocol(folder):
-    save(folder, "candidate_blur", "by_image")
-    save(folder, "cnn_1", "by_image")
+    builders.save_fit(folder, "candidate_blur", "by_image")
+    builders.save_fit(folder, "cnn_1", "by_image")
     chosen = results.main_experiments(results.metrics(folder), "by_image")
     assert set(chosen.experiment) == {"cnn_1"} and set(chosen.protocol) == {"by_image"}
 
 
 def test_the_rows_of_an_experiment_stand_out(folder):
-    save(folder, "mine", signal=1)
+    builders.save_fit(folder, "mine", signal=1)
     table = results.comparison(results.metrics(folder))
     page = results.highlighted(table, "mine").to_html()
     marked, _, _ = page.partition("font-weight: bold")
@@ -271,7 +181,7 @@ def test_the_rows_of_an_experiment_stand_out(folder):
 
 
 def test_two_names_are_compared_on_the_same_images(folder, monkeypatch):
-    save(folder, "good", signal=3)
+    builders.save_fit(folder, "good", signal=3)
     monkeypatch.setattr(paths, "RESULTS", folder)
     monkeypatch.setattr(results.store, "manifest", lambda _: manifest_of_all())
     found = results.compare("good", "most_frequent", resamples=50)

@@ -134,6 +134,7 @@ def sought(monkeypatch):
         return boxes, np.zeros(len(images))
 
     monkeypatch.setattr(lungs, "locate", locate)
+    monkeypatch.setattr(robustness.training, "room", lambda: 1)
     return found
 
 
@@ -158,6 +159,24 @@ def test_whole_pictures_are_corrupted_and_the_lungs_are_sought_in_what_comes_out
             np.testing.assert_allclose(part.p_pneumonia, p, atol=2e-6)
     columns = ["candidate", "corruption", "file", "patient", "split", "label", "p_pneumonia"]
     assert list(found) == columns
+
+
+def test_side_by_side_gives_the_same_table(sought, monkeypatch):
+    images, rows = pictures(6), table(6)
+    candidates = {"whole": (WHOLE, Brightness()), "cropped": (CROPPED, Brightness(3))}
+    alone = robustness.predict(candidates, images, rows, "a localiser")
+    asked = []
+    monkeypatch.setattr(robustness.training, "room", lambda: 3)
+    monkeypatch.setattr(
+        robustness.training,
+        "call_all",
+        lambda function, jobs: [asked.append(job[-1]) or function(*job) for job in jobs],
+    )
+    together = robustness.predict(candidates, images, rows, "a localiser")
+    pd.testing.assert_frame_equal(alone, together)
+    assert [len(names) for names in asked] == [7, 7, 6]
+    named = [name for names in asked for name in names]
+    assert sorted(named) == sorted([robustness.UNCHANGED, *robustness.CORRUPTIONS])
 
 
 def test_a_model_that_reads_brightness_is_caught_when_one_class_is_changed(sought):

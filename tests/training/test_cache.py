@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import importlib
 import json
+import platform
 from functools import partial
 
 import numpy as np
@@ -106,22 +107,35 @@ def test_the_record_is_written_last(tmp_path, monkeypatch):
 
     monkeypatch.setattr(cache, "write_atomically", record)
     fit(cache_dir=tmp_path, config=dataclasses.replace(CONFIG, epochs=1))
-    assert written[-1] == cache.RECORD and len(written) == 3
+    assert written[-1] == cache.RECORD and len(written) == 4
 
 
 def test_what_is_written_is_read_and_replaces_what_was_there(tmp_path):
     model, folder = builders.network(0), tmp_path / "fit"
     history = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.25]})
     assert cache.read(folder, model) is None
-    folder.mkdir()
-    (folder / "rest of another").touch()
+    cache.write(folder, builders.network(2), {"seed": 2}, history[:1])
     cache.write(folder, model, {"seed": 3}, history)
-    assert not (folder / "rest of another").exists()
     found, record, again = cache.read(folder, builders.network(1))
     np.testing.assert_array_equal(*(builders.answer(x, IMAGES[:2]) for x in (found, model)))
     assert record == {"seed": 3}
     pd.testing.assert_frame_equal(again, history)
     assert json.loads((folder / cache.RECORD).read_text()) == record
+
+
+@pytest.mark.parametrize("one", [fit, fit_estimator])
+def test_what_a_fit_was_made_with_and_from_lies_beside_it(one, tmp_path):
+    made = one(cache_dir=tmp_path)
+    found = json.loads((made.folder / cache.PROVENANCE).read_text())
+    assert found["libraries"]["numpy"] == np.__version__
+    assert found["libraries"]["keras"] == keras.__version__
+    assert found["python"] == platform.python_version()
+    assert found["settings"]["data"] == cache.data_digest(TABLE, IMAGES if one is fit else FEATURES)
+    assert found["settings"]["seed"] == 0
+    assert len((made.folder / cache.PROVENANCE).read_bytes()) < 5000
+    if one is fit:
+        assert found["settings"]["config"]["batch_size"] == 16
+        assert found["settings"]["config"]["augmentation"] == {"rotation": 10, "flip": True}
 
 
 # The key

@@ -2,6 +2,9 @@
 
 import json
 import sys
+import threading
+import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,7 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from helpers import evaluation, models, training
 from helpers.data import LABELS, PNEUMONIA, Augmentation
 from helpers.models import keras
-from helpers.training.fit import Batches, EpochLog
+from helpers.training.batches import AHEAD, Batches
+from helpers.training.fit import EpochLog
 from helpers.utils import UserError
 from tests import builders
 
@@ -362,6 +366,56 @@ def test_batches_without_a_configuration_keep_the_order_and_the_images():
     assert [len(y) for _, y in drawn] == [128, 128, 32]
     np.testing.assert_array_equal(np.concatenate([y for _, y in drawn]), np.arange(len(images)))
     np.testing.assert_array_equal(np.concatenate([x for x, _ in drawn]), images)
+
+
+class Slow:
+    """An augmentation whose first batch takes longest; it knows the threads that it ran on."""
+
+    def __init__(self):
+        self.threads = []
+
+    def __call__(self, images, generator):
+        self.threads.append(threading.current_thread())
+        time.sleep(0.2 if len(self.threads) == 1 else 0)
+        return images + generator.integers(0, 9, images.shape, np.uint8)
+
+
+def test_batches_are_made_ahead_on_other_threads_and_stay_what_they_are():
+    config, slow = settings(4, augmentation=AUGMENTATION), Slow()
+    batches = Batches(IMAGES[:40], np.arange(40), replace(config, augmentation=slow), seed=3)
+    drawn = [batches[number] for number in range(len(batches))]
+    assert threading.main_thread() not in slow.threads
+    asked = Batches(IMAGES[:40], np.arange(40), replace(config, augmentation=slow), seed=3)
+    asked[0]
+    asked.pool.shutdown()  # when all that has begun is done
+    assert len(slow.threads) == 10 + 1 + AHEAD
+    for number in reversed(range(10)):  # each by itself, in another order
+        alone = Batches(IMAGES[:40], np.arange(40), replace(config, augmentation=slow), seed=3)
+        for part, other in zip(alone[number], drawn[number], strict=True):
+            np.testing.assert_array_equal(part, other)
+
+
+def test_batches_of_an_earlier_epoch_never_come_in_a_later_one():
+    batches = Batches(IMAGES, np.arange(len(IMAGES)), settings(4), seed=0)
+    first = [batches[number][1] for number in range(3)]  # the next ones are on their way
+    batches.on_epoch_begin()
+    rest = np.concatenate([batches[number][1] for number in range(len(batches))])
+    assert sorted(rest) == list(range(len(IMAGES)))
+    assert (np.concatenate(first) != rest[:12]).any()
+
+
+def test_batches_take_the_rows_that_they_are_told():
+    rows = np.array([3, 5, 8, 13, 21])
+    seen = [Batches(IMAGES, np.arange(len(IMAGES)), c, 0, rows)[0][1] for c in (None, settings(5))]
+    assert list(seen[0]) == list(rows) and sorted(seen[1]) == list(rows)
+    alone = Batches(IMAGES[rows], np.arange(5), settings(5), 0)
+    np.testing.assert_array_equal(rows[alone[0][1]], seen[1])
+
+
+def test_many_images_are_predicted_in_parts_for_the_same_numbers(plain, monkeypatch):
+    together = plain.predict(IMAGES)
+    monkeypatch.setattr(sys.modules["helpers.training.fit"], "PART", 64)
+    np.testing.assert_array_equal(plain.predict(IMAGES), together)
 
 
 def test_augmentation_is_drawn_anew_each_epoch():

@@ -9,7 +9,7 @@ from joblib.externals import loky
 
 from helpers import models, training
 from helpers.models import keras
-from helpers.training import backend, parallel
+from helpers.training import parallel
 from tests import builders
 
 IMAGES, TABLE = builders.squares()
@@ -31,7 +31,9 @@ def started(monkeypatch):
             self.processes = processes
 
         def __call__(self, calls):
-            wanted.append((self.processes, [arguments for _, arguments, _ in calls]))
+            calls = [arguments for _, arguments, _ in calls]
+            wanted.append((self.processes, calls))
+            return [function(*job) for _, function, job in calls]
 
     monkeypatch.setattr(joblib, "Parallel", Parallel)
     return wanted
@@ -41,31 +43,49 @@ def started(monkeypatch):
 def test_no_more_processes_than_jobs_or_room(backend, started, monkeypatch, cores, processes):
     monkeypatch.setattr(joblib, "cpu_count", lambda: cores)
     jobs = [(2, 1), (3, 1), (4, 1)]
-    assert training.fit_all(pow, jobs) == [2, 3, 4]  # in the order of the jobs
+    assert training.call_all(pow, jobs) == [2, 3, 4]  # in the order of the jobs
     told = {"threads": builders.THREADS, "precision": "float32"}
     assert started == [(processes, [(told, pow, job) for job in jobs])]
 
 
-def test_without_room_one_is_trained_after_the_other(backend, started, monkeypatch):
+def test_without_room_one_comes_after_the_other(backend, started, monkeypatch):
     monkeypatch.setattr(joblib, "cpu_count", lambda: builders.THREADS)
     asked = []
     jobs = [("a", 1), ("b", 2)]
-    found = training.fit_all(lambda *job: asked.append(job) or job, jobs)
-    assert found == asked == jobs and not started
+    for every in (training.fit_all, training.call_all):
+        assert every(lambda *job: asked.append(job) or job, jobs) == jobs
+    assert asked == 2 * jobs and not started
 
 
-def test_fits_that_take_all_threads_are_trained_one_at_a_time(started, monkeypatch):
+def test_what_takes_all_threads_runs_one_at_a_time(started, monkeypatch):
     monkeypatch.setattr(joblib, "cpu_count", lambda: 16)
     monkeypatch.setattr(parallel.backend, "settings", lambda: {"threads": 0})
-    assert training.fit_all(pow, [(2, 1), (3, 1)]) == [2, 3]
+    assert training.call_all(pow, [(2, 1), (3, 1)]) == [2, 3]
     assert not started
 
 
 @pytest.mark.parametrize("jobs", [[], [(2, 3)]])
 def test_one_job_or_none_needs_no_process(started, monkeypatch, jobs):
-    monkeypatch.setattr(backend, "room", lambda: 4)
-    assert training.fit_all(pow, jobs) == [pow(*job) for job in jobs]
+    monkeypatch.setattr(parallel.backend, "room", lambda: 4)
+    for every in (training.fit_all, training.call_all):
+        assert every(pow, jobs) == [pow(*job) for job in jobs]
     assert not started
+
+
+def test_processes_are_started_for_what_is_not_in_the_cache_alone(
+    backend, started, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(parallel.backend, "room", lambda: 4)
+    first = training.fit_all(fit, [(tmp_path, 0), (tmp_path, 1), (tmp_path, 2)])
+    assert [len(calls) for _, calls in started] == [3]
+    started.clear()
+    assert len(training.fit_all(fit, [(tmp_path, 0), (tmp_path, 1)])) == 2
+    assert not started
+    again = training.fit_all(fit, [(tmp_path, 2), (tmp_path, 3), (tmp_path, 0), (tmp_path, 4)])
+    asked = [job for _, calls in started for *_, (_, job) in calls]
+    assert asked == [(tmp_path, 3), (tmp_path, 4)]
+    assert [one.record["seed"] for one in again] == [2, 3, 0, 4]
+    np.testing.assert_array_equal(again[0].predict(IMAGES), first[2].predict(IMAGES))
 
 
 @pytest.mark.slow

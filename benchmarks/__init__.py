@@ -1,0 +1,1 @@
+"""How fast this is beside the usual pipelines: `python -m benchmarks`, or `make benchmark`."""
