@@ -131,8 +131,8 @@ def _keras(config: dict | None = None, weights: bytes = b"", extra: bytes = b"")
     return file.getvalue()
 
 
-def _sequential(layer: dict) -> bytes:
-    """A `.keras` archive of one layer, given as its configuration."""
+def _sequential(*layers: dict) -> bytes:
+    """A `.keras` archive of layers, given as their configurations."""
     first = {
         "module": "keras.layers",
         "class_name": "InputLayer",
@@ -143,20 +143,20 @@ def _sequential(layer: dict) -> bytes:
         {
             "module": "keras",
             "class_name": "Sequential",
-            "config": {"name": "sequential", "trainable": True, "layers": [first, layer]},
+            "config": {"name": "sequential", "trainable": True, "layers": [first, *layers]},
             "registered_name": None,
             "build_config": {"input_shape": [None, 224, 224, 1]},
         }
     )
 
 
-def _lambda(function) -> bytes:
+def _lambda(function) -> dict:
     config = {"name": "lambda", "trainable": True, "dtype": "float32", "function": function}
     named = {"module": "keras.layers", "class_name": "Lambda", "registered_name": None}
-    return _sequential(named | {"config": config})
+    return named | {"config": config}
 
 
-def _code(_: Path) -> bytes:
+def _code() -> dict:
     """A Lambda layer with compiled code that writes a file."""
 
     def attack(images):
@@ -171,7 +171,7 @@ def _code(_: Path) -> bytes:
 def _function(module: str, name: str):
     """A Lambda layer that calls a function by its name."""
     named = {"module": module, "class_name": "function", "config": name, "registered_name": name}
-    return lambda _: _lambda(named)
+    return lambda _: _sequential(_lambda(named))
 
 
 def _class(module: str, name: str, config: dict):
@@ -181,11 +181,10 @@ def _class(module: str, name: str, config: dict):
     )
 
 
-def _settings(_: Path) -> bytes:
-    """A configuration that first asks for unsafe loading, then for a Lambda layer."""
-    named = {"module": "keras.config", "class_name": "function", "registered_name": None}
-    switch = named | {"config": "enable_unsafe_deserialization"}
-    return _keras({"module": "keras", "class_name": "Sequential", "config": {"layers": [switch]}})
+def _unsafe(_: Path) -> bytes:
+    """A configuration that asks for unsafe loading, and then for a Lambda layer with code."""
+    switch = {"module": "keras.config", "class_name": "function", "registered_name": None}
+    return _sequential(switch | {"config": "enable_unsafe_deserialization"}, _code())
 
 
 def _other_network(folder: Path, good: Path) -> Path:
@@ -244,7 +243,9 @@ MODELS = [
     Case("Keras: a text", _file(KERAS, lambda _: b"no model\nat all"), NOT_A_MODEL),
     Case("Keras: no configuration", _file(KERAS, lambda _: _keras()), NOT_A_MODEL),
     Case("Keras: a configuration of nothing", _file(KERAS, lambda _: _keras({})), NOT_A_MODEL),
-    Case("Keras: a Lambda layer with code", _file(KERAS, _code), NOT_A_MODEL),
+    Case(
+        "Keras: a Lambda layer with code", _file(KERAS, lambda _: _sequential(_code())), NOT_A_MODEL
+    ),
     Case(
         "Keras: a Lambda that calls exec", _file(KERAS, _function("builtins", "exec")), NOT_A_MODEL
     ),
@@ -254,7 +255,7 @@ MODELS = [
         _file(KERAS, _function("keras.utils", "get_file")),
         NOT_A_MODEL,
     ),
-    Case("Keras: unsafe loading asked for", _file(KERAS, _settings), NOT_A_MODEL),
+    Case("Keras: unsafe loading asked for", _file(KERAS, _unsafe), NOT_A_MODEL),
     Case(
         "Keras: a class of another module",
         _file(KERAS, _class("attack", "Layer", LAYER)),
@@ -275,7 +276,7 @@ MODELS = [
         _file(KERAS, lambda _: _keras({}, extra=bytes(MOST_BYTES + 1))),
         "too large when unpacked",
     ),
-    Case("Keras: another network", _other_network, NOT_A_MODEL),
+    Case("Keras: another network", _other_network, "it does not answer probabilities"),
 ]
 FACTS_CHANGED = [  # facts that cannot be, and the name of the one that is wrong
     ({"thresholds": {"balanced": 7.5, "screening": 0.3}}, "thresholds"),

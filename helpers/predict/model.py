@@ -139,6 +139,8 @@ class Model:
 
 def _checked(found: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
     """The answers to so many pictures, by name, if they can be."""
+    if not isinstance(found, dict) or not ANSWERS.keys() <= found.keys():
+        raise ValueError(f"it does not answer {', '.join(ANSWERS)}")
     for name, numbers in ANSWERS.items():
         if found[name].shape != (count, numbers) or not np.isfinite(found[name]).all():
             raise ValueError(f"its {name} are not {numbers} finite number(s) a picture")

@@ -184,12 +184,16 @@ def describe_images(notebook) -> None:
 
 
 def fold_code(notebook, everything: bool) -> None:
-    """Fold away the cells of parameters and of imports, or all code, behind a line to open it."""
+    """Fold away the cells of parameters and of imports, or all code, behind a line to open it.
+
+    Where all code is folded, cells that show nothing are left out.
+    """
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         about = SETTINGS & {*tags} or "parameters.check(" in cell.source
         if cell.cell_type == "code" and (everything or about):
-            cell.metadata["tags"] = list(dict.fromkeys([*tags, "hide-input"]))
+            silent = ["remove-cell"] if everything and not cell.get("outputs") else []
+            cell.metadata["tags"] = list(dict.fromkeys([*tags, "hide-input", *silent]))
 
 
 def build(run: Path) -> Path:

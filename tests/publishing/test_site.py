@@ -112,6 +112,10 @@ def test_code_is_folded_where_it_only_sets_up(run, tmp_path):
     assert all(folded(site.STORY))
     story = nbformat.read(tmp_path / "source" / site.STORY, as_version=4)
     nbformat.validate(story)  # a tag stands once
+    code = [cell for cell in story.cells if cell.cell_type == "code"]
+    left_out = ["remove-cell" in cell.metadata.tags for cell in code]
+    assert left_out == [not cell.outputs for cell in code]
+    assert any(left_out) and not all(left_out)
 
 
 @pytest.mark.parametrize(
