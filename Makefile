@@ -13,7 +13,7 @@ JOBS ?= $(shell echo $$(($(CORES) > 4 ? $(CORES) / 2 : 2)))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help run test check data predict demo evaluate publish metrics slides site lab lint bench costs faults mutants coverage soak licences audit
+.PHONY: help run test check data predict demo evaluate publish metrics slides site lab lint benchmark faults mutants coverage soak licences audit
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -57,11 +57,8 @@ lab: .venv/.complete  ## JupyterLab on the notebooks
 	@jupyter lab --notebook-dir=. --ip=127.0.0.1 --KernelManager.transport_encryption=auto \
 	  $$([ "$$(id -u)" != 0 ] || echo --allow-root)
 
-bench: .venv/.complete  ## seconds to index and load the images below FOLDER
-	@python benchmarks/loading.py $(FOLDER)
-
-costs: .venv/.complete  ## multiply-accumulates and speed of every published network, on an idle machine
-	@python benchmarks/costs.py
+benchmark: .venv/.complete  ## ours beside the usual pipelines, on an idle machine (PARTS="training" or "series", "scale", "costs")
+	@python -m benchmarks $(PARTS)
 
 faults: .venv/.complete  ## would we notice? plants faults in a copy, one at a time; half an hour, into tests/faults/NOTICED.md
 	@python -m tests.faults

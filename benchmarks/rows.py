@@ -242,7 +242,8 @@ def train_keras(make: Callable[[], object], precision: str = "float32") -> list[
 
     training.set_up(seed=0, threads=THREADS, precision=precision)
     network = models.cnn(SIDE, FILTERS)
-    network.compile("adam", "binary_crossentropy", ["accuracy"], jit_compile=backend.jit_compile())
+    jit = backend.jit_compile()
+    network.compile("adam", "binary_crossentropy", metrics=["accuracy"], jit_compile=jit)
     reached = []
 
     class Clock(keras.callbacks.Callback):

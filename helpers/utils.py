@@ -8,7 +8,13 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Something the user can mend: the message says what, where and what to do."""
+    """Something the user can mend: the message says what, where and what to do, in one line.
+
+    What cannot be printed, such as a newline in a file name, stands there as Python writes it.
+    """
+
+    def __init__(self, message: str):
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback."""

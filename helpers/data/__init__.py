@@ -5,14 +5,26 @@ from helpers.data.augmentation import Augmentation
 from helpers.data.features import brightness, has_originals, metadata, pixels, sharpness, texture
 from helpers.data.folder import PNEUMONIA, labelled_pictures
 from helpers.data.images import kept, load
-from helpers.data.index import dataset, describe, disjoint_files, find, index, manifest
-from helpers.data.kermany import LABELS
+from helpers.data.index import (
+    MANIFEST_COLUMNS,
+    dataset,
+    describe,
+    disjoint_files,
+    find,
+    index,
+    labels,
+    manifest,
+    require,
+)
+from helpers.data.kermany import LABELS, SPLITS
 from helpers.data.splits import PROTOCOLS, patient_or_duplicate, seen_in, split
 
 __all__ = [
     "LABELS",
+    "MANIFEST_COLUMNS",
     "PNEUMONIA",
     "PROTOCOLS",
+    "SPLITS",
     "Augmentation",
     "brightness",
     "dataset",
@@ -23,11 +35,13 @@ __all__ = [
     "index",
     "kept",
     "labelled_pictures",
+    "labels",
     "load",
     "manifest",
     "metadata",
     "patient_or_duplicate",
     "pixels",
+    "require",
     "seen_in",
     "sharpness",
     "split",

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
+from urllib.parse import urljoin
 
 import pooch
 import requests
@@ -46,6 +47,8 @@ BY_HAND = (
     "CHEST_XRAY_DIR to the folder that holds train/ and test/"
 )
 LAYOUT = "Expected images in train/NORMAL, train/PNEUMONIA, test/NORMAL and test/PNEUMONIA"
+
+MOST_TIMES, FREE_SIZE = 20, 10**8  # a zip may unpack to so many times its bytes, and these bytes
 
 Images = dict[str, tuple[int, Callable[[], BinaryIO]]]  # train/NORMAL/x.jpeg: bytes, how to open
 
@@ -74,8 +77,9 @@ def download(
         The absolute path of `target`.
 
     Raises:
-        UserError: the download fails or gives other bytes, the source is no zip or folder with the
-            data, a zip is unsafe, or the disk is full or read-only. `target` is as it was before.
+        UserError: the download fails, leaves https or gives other bytes, the source is no zip or
+            folder with the data, a zip is unsafe, or the disk is full or read-only. `target` is as
+            it was before.
     """
     target = Path(target or paths.DATA / "chest_xray").expanduser().absolute()
     workspace = target.with_name(f"{target.name}.download")
@@ -118,6 +122,8 @@ def _is_done(target: Path) -> bool:
 
 def _fetch(url: str, sha256: str, size: int, folder: Path, *, attempts: int, pause: float) -> Path:
     """Download the zip; its name appears only once its hash is right (pooch.retrieve)."""
+    if not url.startswith("https://"):
+        raise UserError(f"{url} is no https address: give one. {BY_HAND}")
     zip_path = folder / "chest_xray.zip"
     _check_room(folder, 1.1 * size if zip_path.exists() else 2.1 * size)  # JPEG hardly compresses
     pooch.get_logger().setLevel("WARNING")
@@ -125,7 +131,7 @@ def _fetch(url: str, sha256: str, size: int, folder: Path, *, attempts: int, pau
         print(f"Downloading {url} ({size / 1e9:.2f} GB), attempt {attempt} of {attempts}")
         try:
             with tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
-                downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**20)
+                downloader = pooch.HTTPDownloader(bar, 2**20, hooks={"response": _check_https})
                 pooch.retrieve(url, sha256, zip_path.name, folder, downloader=downloader)
             return zip_path
         except (requests.RequestException, ValueError) as error:  # ValueError: another hash
@@ -137,6 +143,13 @@ def _fetch(url: str, sha256: str, size: int, folder: Path, *, attempts: int, pau
     raise UserError(
         f"the download of {url} failed: {str(reason).rstrip('.')}. Run again later. {BY_HAND}"
     )
+
+
+def _check_https(answer: requests.Response, **_) -> None:
+    """Raise ValueError when a server leads to another address, and not over https."""
+    onward = urljoin(answer.url, answer.headers.get("Location", ""))
+    if not onward.startswith("https://"):
+        raise ValueError(f"it leads to {onward}, which is no https address")
 
 
 def _is_passing(error: Exception) -> bool:
@@ -175,17 +188,25 @@ def _in_zip(archive: zipfile.ZipFile) -> Images:
         path = PureWindowsPath(member.filename)  # knows / and \ and drive letters
         link = stat.S_ISLNK(member.external_attr >> 16)
         if path.anchor or ".." in path.parts or ":" in member.filename or link:
-            raise UserError(
-                f"{archive.filename} is unsafe: its member {member.filename!r} is a link or leads "
-                f"out of the folder. Nothing was unpacked. {BY_HAND}"
-            )
+            raise _unsafe(archive, f"{member.filename!r} is a link or leads out of the folder")
         if _is_image(path) and not member.is_dir():
             image = (member.file_size, partial(archive.open, member))
-            folders[path.parts[:-3]]["/".join(path.parts[-3:])] = image
+            held, place = folders[path.parts[:-3]], "/".join(path.parts[-3:])
+            if place in held:
+                raise _unsafe(archive, f"{member.filename!r} is in it twice")
+            held[place] = image
+    packed = Path(archive.filename).stat().st_size
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > MOST_TIMES * packed + FREE_SIZE:  # pictures hardly compress
+        raise _unsafe(archive, f"it unpacks to {unpacked / 1e9:.1f} GB, as no pictures do")
     for _, images in sorted(folders.items(), key=lambda item: len(item[0])):
         if _is_complete(images):
             return images
     raise UserError(f"{archive.filename} does not hold the data. {LAYOUT}. {BY_HAND}")
+
+
+def _unsafe(archive: zipfile.ZipFile, why: str) -> UserError:
+    return UserError(f"{archive.filename} is unsafe: {why}. Nothing was unpacked. {BY_HAND}")
 
 
 def _in_folder(folder: Path) -> Images:

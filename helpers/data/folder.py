@@ -61,7 +61,7 @@ def labelled_pictures(
 
     Raises:
         UserError: the table cannot be read, is empty or lacks a column, a cell is empty, a label is
-            unknown, or a picture is missing or named twice.
+            unknown, or a picture is missing, outside the folder or named twice.
     """
     folder = Path(folder).absolute()
     source = Path(labels).absolute() if labels else folder / TABLE
@@ -74,10 +74,15 @@ def labelled_pictures(
         "lacks a file, label or patient": (table[list(COLUMNS)] == "").any(axis=1),
         f"has a label that is none of {', '.join(known)}": ~table.label.isin(known),
         "has the file name of an earlier one": table.file.duplicated(),
+        f"leads out of {folder}": table.file.map(_leads_out),
         f"names a file that is not in {folder}": ~paths.map(os.path.isfile),
     }
     _refuse(source, table, wrong)
     return table.assign(path=paths)
+
+
+def _leads_out(file: str) -> bool:
+    return PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts
 
 
 def _refuse(source: Path, table: pd.DataFrame, wrong: dict[str, pd.Series]) -> None:
@@ -103,6 +108,8 @@ def _read(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
             f"{path} has no column {missing[0]}. Needed: {', '.join(needed)}, and {further} if "
             f"there is one, with commas between them; found: {', '.join(header) or 'nothing'}"
         )
+    if twice := [column for column in needed if header.count(column) > 1]:
+        raise UserError(f"{path} has the column {twice[0]} twice. Rename the one not to be read")
     if not rows:
         raise UserError(f"{path} names no picture: give it one row for each")
     for number, row in enumerate(rows, 1):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -32,23 +33,37 @@ def load(table: pd.DataFrame, size: int) -> np.ndarray:
         UserError: an image cannot be decoded, or the cache cannot be written.
     """
     key = short_digest(reading.VERSION, size, list(table.digest))
-    return _written(f"images-{size}-{key}", partial(_decode, list(table.path), size))
+    shape, write = (len(table), size, size, 1), partial(_decode, list(table.path), size)
+    return _written(f"images-{size}-{key}", write, shape, np.uint8)
 
 
-def kept(name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+def kept(
+    name: str, make: Callable[[], np.ndarray], shape: tuple[int, ...], dtype: type
+) -> np.ndarray:
     """What `make()` gives, made once and kept on disk under `name`; memory-mapped, read-only.
+
+    A file that is damaged, or holds another shape or type, is made again.
 
     Args:
         name: holds a digest of all that the array depends on.
         make: makes the array.
+        shape, dtype: of the array.
+
+    Raises:
+        UserError: the cache cannot be written.
     """
-    return _written(name, lambda path: np.save(path, arr=make()))
+    return _written(name, lambda path: np.save(path, arr=make()), shape, dtype)
 
 
-def _written(name: str, write: Callable[[Path], None]) -> np.ndarray:
+def _written(
+    name: str, write: Callable[[Path], None], shape: tuple[int, ...], dtype: type
+) -> np.ndarray:
     path = paths.CACHE / f"{name}.npy"
-    if not path.exists():
-        write_atomically(path, write)
+    with suppress(OSError, ValueError, EOFError):  # not there, or damaged
+        found = np.load(path, mmap_mode="r")
+        if found.shape == shape and found.dtype == dtype:
+            return found
+    write_atomically(path, write)
     return np.load(path, mmap_mode="r")
 
 

@@ -1,6 +1,8 @@
 """Find the radiographs, and describe them in one table, the index: one row an image."""
 
+import json
 import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,9 +13,11 @@ from helpers.data import folder as labelled
 from helpers.data import kermany, synthetic
 from helpers.utils import UserError, short_digest, write_atomically
 
-VERSION = 1  # part of the cache's key: raise it when the columns or their contents change
+VERSION = 1  # part of the cache's key: raise it when what is found inside a file changes
+LARGEST = 2**31  # bytes of one file; no radiograph comes near
 COLUMNS = ["file", "path", "official_split", "label", "pneumonia", "patient", "series", "number"]
 COLUMNS += ["width", "height", "mode", "bytes", "digest", "duplicate_group", "synthetic"]
+INSIDE = {"width", "height", "mode", "bytes", "digest", "synthetic"}  # what a file itself tells
 MANIFEST_COLUMNS = ["file", "official_split", "label", "patient", "number", "duplicate_group"]
 
 
@@ -57,20 +61,28 @@ def index(folder: Path | str | None = None, skip_unreadable: bool = False) -> pd
         stats = [os.stat(path) for path in listing.path]
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}. Mend it") from error
-    states = [(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
-    key = short_digest(VERSION, pd.__version__, listing.to_dict("list"), states)
-    cached = paths.CACHE / f"index-{key}.pkl"
-    if cached.exists():
-        return pd.read_pickle(cached)  # noqa: S301 - our own cache
+    states = [(each.st_size, each.st_mtime_ns, each.st_ctime_ns) for each in stats]
+    cached = paths.CACHE / f"index-{short_digest(VERSION, listing.to_dict('list'), states)}.json"
+    if found := _inspected(cached, len(listing)):
+        return _tabulate(listing, found)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         contents = list(pool.map(_inspect, listing.path))
     unreadable = [content["error"] for content in contents if "error" in content]
     if unreadable:
         _report_unreadable(unreadable, skip=skip_unreadable and len(unreadable) < len(contents))
-    table = _tabulate(listing, contents)
-    if not unreadable:
-        write_atomically(cached, table.to_pickle)
-    return table
+    else:
+        write_atomically(cached, lambda path: path.write_text(json.dumps(contents)))
+    return _tabulate(listing, contents)
+
+
+def _inspected(cached: Path, count: int) -> list[dict] | None:
+    """What was found inside `count` files before; None when it was not kept, or is damaged."""
+    try:
+        contents = json.loads(cached.read_bytes())
+        whole = len(contents) == count and all(content.keys() == INSIDE for content in contents)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    return contents if whole else None
 
 
 def _resolve(folder: Path | str) -> Path:
@@ -92,6 +104,11 @@ def _listing(folder: Path) -> pd.DataFrame:
 def _inspect(path: str) -> dict:
     """What is inside one file, or its error."""
     try:
+        state = os.stat(path)
+        if not stat.S_ISREG(state.st_mode) or state.st_size > LARGEST:
+            raise ValueError("no regular file, or too large")  # such as a pipe: it may never end
+        if not state.st_size:
+            raise ValueError("the file is empty")
         content = Path(path).read_bytes()
         width, height, mode = reading.header(content)
     except Exception as error:  # decoders raise all kinds
@@ -152,12 +169,38 @@ def dataset(table: pd.DataFrame) -> str:
     return "kermany_part" if names < known else "other"
 
 
+def labels(table: pd.DataFrame) -> list[str]:
+    """The labels that occur, in the order normal, bacteria, virus, pneumonia."""
+    return [x for x in (*kermany.LABELS, labelled.PNEUMONIA) if (table.label == x).any()]
+
+
+def require(table: pd.DataFrame, test: bool = False, pathogens: bool = False) -> None:
+    """Stop where these radiographs cannot answer what is asked.
+
+    Args:
+        table: an index.
+        test: official test images are needed.
+        pathogens: every pneumonia has to be bacterial or viral.
+
+    Raises:
+        UserError: there are none, or a pathogen is not known.
+    """
+    lacking = {
+        "official test images": test and not (table.official_split == "test").any(),
+        "the pathogen of every pneumonia": pathogens and (table.label == labelled.PNEUMONIA).any(),
+    }
+    for what, lacks in lacking.items():
+        if lacks:
+            raise UserError(
+                f"this notebook needs {what}, which these radiographs do not have: name them in "
+                f"{labelled.TABLE} (see data/README.md), or begin with the template"
+            )
+
+
 def describe(table: pd.DataFrame) -> str:
     """One line that says which radiographs a run uses."""
-    name = dataset(table)
-    counted = table.label.value_counts()
-    labels = [label for label in (*kermany.LABELS, labelled.PNEUMONIA) if label in counted]
-    counts = ", ".join(f"{counted[label]} {label}" for label in labels)
+    name, counted = dataset(table), table.label.value_counts()
+    counts = ", ".join(f"{counted[label]} {label}" for label in labels(table))
     if name == "synthetic":
         return (
             f"SYNTHETIC radiographs ({counts}), drawn by this project: nothing here says anything "

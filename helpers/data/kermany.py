@@ -29,8 +29,8 @@ SPLITS = ("train", "val", "test")
 CLASS_FOLDERS = ("NORMAL", "PNEUMONIA")
 SUFFIXES = (".jpeg", ".jpg", ".png")
 LISTING = ["file", "path", "official_split", "label", "patient", "series", "number"]  # columns
-PNEUMONIA_NAME = re.compile(r"(person(\d+))_(bacteria|virus)_\d+(?:_\d+)?$")
-NORMAL_NAME = re.compile(r"((?:NORMAL2-)?IM-(\d+))-\d+(?:-\d+)?$")
+PNEUMONIA_NAME = re.compile(r"(person(\d{1,9}))_(bacteria|virus)_\d+(?:_\d+)?", re.ASCII)
+NORMAL_NAME = re.compile(r"((?:NORMAL2-)?IM-(\d{1,9}))-\d+(?:-\d+)?", re.ASCII)
 
 
 class Name(NamedTuple):
@@ -45,9 +45,9 @@ class Name(NamedTuple):
 def parse(file: str | Path) -> Name:
     """Read a file name; raises UserError for a foreign one."""
     stem = Path(file).stem
-    if found := PNEUMONIA_NAME.match(stem):
+    if found := PNEUMONIA_NAME.fullmatch(stem):
         return Name(found[1], "person", int(found[2]), found[3])
-    if found := NORMAL_NAME.match(stem):
+    if found := NORMAL_NAME.fullmatch(stem):
         return Name(found[1], found[1].split("-")[0], int(found[2]), "normal")
     raise UserError(
         f"the file name {str(file)!r} tells neither patient nor label. Expected names such as "
@@ -67,6 +67,8 @@ def resolve(folder: Path | str) -> Path:
     for inner in (folder, folder / "chest_xray", folder / "chest_xray" / "chest_xray"):
         if (inner / "train").is_dir() and (inner / "test").is_dir():
             return inner
+    for name in ("train", "test"):
+        _refuse_another_case(folder / name)
     raise UserError(
         f"{folder} has no train/ and test/ folder. Expected {folder}/train/NORMAL/*.jpeg and so "
         "on: point CHEST_XRAY_DIR at the folder that holds them, or run `make data`"
@@ -95,8 +97,16 @@ def listing(folder: Path | str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=LISTING)
 
 
+def _refuse_another_case(folder: Path) -> None:
+    """Raise UserError when `folder` is not there and one is that differs by its capitals."""
+    found = {path.name.lower(): path for path in folder.parent.glob("*")}.get(folder.name.lower())
+    if found and found.name != folder.name:
+        raise UserError(f"there is no folder {folder.name}: rename {found} to {folder}")
+
+
 def _images(folder: Path) -> list[str]:
     if not folder.is_dir():
+        _refuse_another_case(folder)
         raise UserError(f"the class folder {folder} is missing. Run `make data` again")
     names = [
         name

@@ -29,6 +29,7 @@ from helpers.evaluation.metrics import (
 from helpers.evaluation.predictions import (
     CLASSES,
     OUTCOMES,
+    check,
     collapse,
     most_likely,
     outcomes,
@@ -49,6 +50,7 @@ __all__ = [
     "best_threshold",
     "bootstrap_weights",
     "calibration_error",
+    "check",
     "clopper_pearson",
     "collapse",
     "compare",

@@ -45,24 +45,26 @@ def predict(fit, inputs: np.ndarray, table: pd.DataFrame, rows=("val", "test")) 
     return check(result)
 
 
-def check(predictions: pd.DataFrame) -> pd.DataFrame:
+def check(predictions: pd.DataFrame, name: object = "prediction table") -> pd.DataFrame:
     """The table with its probabilities rounded: a CSV reader may have changed their last bit.
 
-    Raises UserError for a missing column, patient or probability or an unknown label.
+    `name` stands for the table in messages. Raises UserError for a missing column, patient or
+    probability, one that is not from 0 to 1, or an unknown label.
     """
     columns = CLASSES if has_three_classes(predictions) else ["p_pneumonia"]
     if missing := [name for name in [*FACTS, *columns] if name not in predictions]:
+        raise UserError(f"{name}: lacks {', '.join(missing)}; read it by results.predictions")
+    p = predictions[columns].apply(pd.to_numeric, errors="coerce")
+    if predictions["patient"].isna().any() or p.isna().any(axis=None):
         raise UserError(
-            f"prediction table: lacks {', '.join(missing)}; read it by results.predictions"
-        )
-    if predictions[["patient", *columns]].isna().any(axis=None):
-        raise UserError(
-            "prediction table: a patient or a probability is missing; predict these images anew "
+            f"{name}: a patient or a probability is missing; predict these images anew "
             "and read the table by results.predictions"
         )
+    if not p.stack().between(0, 1).all():
+        raise UserError(f"{name}: a probability is not from 0 to 1; predict these images anew")
     if not predictions["label"].isin(ALL_LABELS).all():
-        raise UserError(f"prediction table: a label is not in {ALL_LABELS}; mend the labels")
-    return predictions.assign(**predictions[columns].astype(np.float64).round(DECIMALS))
+        raise UserError(f"{name}: a label is not in {ALL_LABELS}; mend the labels")
+    return predictions.assign(**p.astype(np.float64).round(DECIMALS))
 
 
 def check_pathogens(predictions: pd.DataFrame) -> None:

@@ -67,7 +67,7 @@ def load_crops(
         *(sampling.VERSION, side, margin, standardised, cache.digest(boxes)), list(table.digest)
     )
     make = partial(crop, images, boxes, side, margin, standardised)
-    return data.kept(f"crops-{side}-{key}", make)
+    return data.kept(f"crops-{side}-{key}", make, (len(table), side, side, 1), np.uint8)
 
 
 def with_crop(

@@ -229,7 +229,12 @@ def load_boxes(table: pd.DataFrame, model: keras.Model) -> np.ndarray:
     """
     weights = cache.digest(*model.get_weights())
     key = short_digest(VERSION, sampling.VERSION, weights, list(table.digest))
-    return data.kept(f"boxes-{key}", lambda: locate(model, data.load(table, LOOKED_AT))[0])
+    return data.kept(
+        f"boxes-{key}",
+        lambda: locate(model, data.load(table, LOOKED_AT))[0],
+        (len(table), 4),
+        np.float32,
+    )
 
 
 def open_localiser(folder: Path) -> keras.Model:

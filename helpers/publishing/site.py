@@ -24,6 +24,7 @@ PAGES = {  # by their place in the project, what the website calls them
     "README.md": "About",
     "models/README.md": "Model card",
     "data/README.md": "The data",
+    "CHECKLIST.md": "Reporting checklist",
     "CONTRIBUTING.md": "How to change this",
 }
 SLIDES = ("presentation/slides.html", "presentation/slides.pdf")
@@ -139,9 +140,11 @@ def with_links(text: str, place: str, folder: Path) -> str:
     def led(match):
         mark, words, target = match.groups()
         path, hash_mark, anchor = target.partition("#")
-        tail = hash_mark + anchor.lower()
-        if "://" in target or not path:
-            return f"{mark}[{words}]({path}{tail})"
+        if "://" in target:
+            return match[0]
+        tail = hash_mark + re.sub(r"[^\w-]", "", anchor.lower())  # as MyST names headings
+        if not path:
+            return f"{mark}[{words}]({tail})"
         named = PurePosixPath(os.path.normpath(PurePosixPath(place).parent / path)).as_posix()
         if mark:
             _copy(named, folder)
@@ -181,12 +184,16 @@ def describe_images(notebook) -> None:
 
 
 def fold_code(notebook, everything: bool) -> None:
-    """Fold away the cells of parameters and of imports, or all code, behind a line to open it."""
+    """Fold away the cells of parameters and of imports, or all code, behind a line to open it.
+
+    Where all code is folded, cells that show nothing are left out.
+    """
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         about = SETTINGS & {*tags} or "parameters.check(" in cell.source
         if cell.cell_type == "code" and (everything or about):
-            cell.metadata["tags"] = [*tags, "hide-input"]
+            silent = ["remove-cell"] if everything and not cell.get("outputs") else []
+            cell.metadata["tags"] = list(dict.fromkeys([*tags, "hide-input", *silent]))
 
 
 def build(run: Path) -> Path:

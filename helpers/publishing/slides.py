@@ -73,7 +73,8 @@ def page(source: str = "", tables: Path | None = None, images: Path | None = Non
     slides = [_slide(text.strip(), known, images) for text in re.split(r"(?m)^---$", source)]
     style = (paths.PRESENTATION / "slides.css").read_text()
     title = source.strip().splitlines()[0].lstrip("# ")
-    head = f'<meta charset="utf-8">\n<title>{title}</title>\n<style>\n{style}</style>'
+    head = '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
+    head += f"<title>{title}</title>\n<style>\n{style}</style>"
     body = "\n".join(slides)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n'

@@ -26,6 +26,7 @@ from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
 from helpers import data, evaluation, paths
+from helpers.results import checked
 from helpers.utils import UserError, cannot_write, sha256, short_digest, write_atomically
 
 if TYPE_CHECKING:  # Keras takes seconds to import, and most readers of results train nothing
@@ -39,6 +40,10 @@ EXPERIMENT_COLUMNS = [
     *["backend", "precision", "threads", "settings_hash", "code_version", "digest"],
 ]
 METRIC_COLUMNS = [*KEY, *evaluation.COLUMNS]
+NEEDED = {  # columns that a table must have, and those that no two rows share
+    "experiments.csv": ([name for name in EXPERIMENT_COLUMNS if name != "digest"], KEY),
+    "metrics.csv": (METRIC_COLUMNS, [*KEY, "split", "subset", "threshold_rule", "metric"]),
+}
 SHORT = 12  # hex digits of a digest in a figure
 FINAL = "final"  # the model that is shipped; its thresholds were fixed before test was read
 SELECTION = "selection.json"  # in a folder of results: what was chosen before test was read
@@ -253,13 +258,18 @@ def manifest(folder: Path | None = None) -> pd.DataFrame:
     """
     own = (folder or paths.RESULTS) / "manifest.csv"
     path = own if own.exists() else paths.MANIFEST
-    return pd.read_csv(path, dtype={"file": str, "patient": str}, keep_default_na=False)
+    texts = {"file": str, "patient": str}
+    return checked.table(path, data.MANIFEST_COLUMNS, ["file"], dtype=texts, keep_default_na=False)
 
 
 def selection(folder: Path | None = None, experiment: str = FINAL) -> dict:
-    """What was chosen for a final model before test was read: `selection.json`, or nothing."""
+    """What was chosen for a final model before test was read: `selection.json`, or nothing.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     path = (folder or paths.RESULTS) / SELECTIONS[experiment]
-    return json.loads(path.read_text()) if path.exists() else {}
+    return checked.facts(path) if path.exists() else {}
 
 
 def write_selection(folder: Path, **facts) -> dict:
@@ -278,18 +288,18 @@ def operating_points(
     images that are tested.
 
     Raises:
-        UserError: it is a final model, and nothing was selected yet.
+        UserError: it is a final model, and nothing was selected yet, or a threshold is none.
     """
     if experiment not in SELECTIONS or protocol != "official":
         return {}
-    known = selection(folder, experiment).get("thresholds", {})
-    if experiment not in known:
-        path = (folder or paths.RESULTS) / SELECTIONS[experiment]
+    path = (folder or paths.RESULTS) / SELECTIONS[experiment]
+    known = checked.thresholds(path, experiment)
+    if not known:
         raise UserError(
             f"no thresholds for {experiment} in {path}: run the notebook that selects first, "
             "since the choice is written down before test is read"
         )
-    return known[experiment]
+    return known
 
 
 def save_candidates(folder: Path, scored: pd.DataFrame, recipe: "Recipe") -> None:
@@ -313,7 +323,8 @@ def candidates(folder: Path, backbone: str) -> pd.DataFrame:
     """
     if not (folder / CANDIDATES).exists():
         raise UserError(f"no {CANDIDATES} in {folder}: run the notebook 12_robustness first")
-    table = pd.read_csv(folder / CANDIDATES, keep_default_na=False)
+    needed = ["candidate", "changes", "auc", "framing_auc", "backbone"]
+    table = checked.table(folder / CANDIDATES, needed, keep_default_na=False)
     judged = ", ".join(table.backbone.unique())
     if judged != backbone:
         raise UserError(
@@ -398,9 +409,8 @@ def _write_by_key(path: Path, table: pd.DataFrame) -> None:
 def _read(path: Path) -> pd.DataFrame:
     texts = ["fold", "threshold_rule", "settings_hash", "code_version", "digest"]
     empty = {name: [""] for name in ("threshold", "value", "low", "high")}
-    return pd.read_csv(
-        path, dtype={name: str for name in texts}, keep_default_na=False, na_values=empty
-    )
+    options = {"dtype": dict.fromkeys(texts, str), "keep_default_na": False, "na_values": empty}
+    return checked.table(path, *NEEDED[path.name], **options)
 
 
 def experiments(folder: Path | None = None) -> pd.DataFrame:
@@ -435,23 +445,20 @@ def predictions(
         Columns file, patient, split, label, and p_pneumonia or p_normal, p_bacteria, p_virus.
 
     Raises:
-        UserError: it is not there, or the manifest lacks one of its images.
+        UserError: it is not there, a probability is none, or the manifest knows its images
+            otherwise.
     """
     folder = folder or paths.RESULTS
     row = {"experiment": experiment, "protocol": protocol, "seed": seed, "fold": fold}
     path = folder / "predictions" / prediction_name(row)
     if not path.exists():
         raise UserError(f"no predictions of {experiment} under {protocol} in {folder}")
-    table = pd.read_csv(path, dtype={"file": str})
-    patients = manifest(folder).set_index("file").patient
-    unknown = table.file[~table.file.isin(patients.index)]
-    if len(unknown):
-        raise UserError(
-            f"{path}: the manifest lacks {len(unknown)} of its images, such as {unknown.iloc[0]}; "
-            "run the notebook that predicted them again"
-        )
-    table.insert(1, "patient", table.file.map(patients))
-    return table
+    table = checked.table(path, ["file", "split", "label"], ["file"], dtype={"file": str})
+    known = manifest(folder)
+    official = protocol in data.PROTOCOLS and data.PROTOCOLS[protocol].official_test
+    checked.check_images(path, table, known, official)
+    table.insert(1, "patient", table.file.map(known.set_index("file").patient))
+    return evaluation.check(table, path)
 
 
 def prediction_name(row: dict) -> str:

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import cv2
 import joblib
 from threadpoolctl import threadpool_limits
 
@@ -29,6 +30,7 @@ def set_up(seed: int, threads: int = 0, precision: str = "float32") -> None:
             many devices.
     """
     threadpool_limits(threads or None)  # NumPy's and scikit-learn's
+    cv2.setNumThreads(1)  # OpenCV's: several for one small image keep those that train waiting
     if keras.backend.backend() == "tensorflow":
         _start_tensorflow(threads)
     elif threads:

@@ -20,10 +20,10 @@ from helpers import reading
 from helpers.data import augmentation, transforms
 from helpers.models import keras
 from helpers.training import backend
-from helpers.utils import write_atomically
+from helpers.utils import sha256, write_atomically
 
 MODULES = (reading, transforms, augmentation)  # whose VERSION decides, beside that of `fit`
-RECORD = "record.json"
+RECORD, WEIGHTS, ESTIMATOR = "record.json", "model.weights.h5", "estimator.joblib"
 PROVENANCE = "provenance.json"
 LIBRARIES = (
     "keras",
@@ -120,41 +120,55 @@ def write_provenance(folder: Path, description: Mapping) -> None:
 
 
 def read(folder: Path, model: keras.Model | None) -> tuple | None:
-    """What `write` left: model, record and history; None where there is nothing complete.
+    """What `write` left: model, record and history; None where there is nothing, or it is damaged.
 
     An estimator is read with joblib, which runs what the file says: caches are our own, and never
     taken from others.
 
     Args:
         folder: of the fit.
-        model: built as the finished one was, to take its weights; None for an estimator.
+        model: built as the finished one was, to take its weights; None for an estimator. Where
+            None is returned it is as it was.
 
     Raises:
         NotFinished: instead of None, inside `finished_only`.
     """
-    if not (folder / RECORD).exists():
-        if _only_finished.get():
-            raise NotFinished(folder)
+    found = _read(folder, model) if (folder / RECORD).exists() else None
+    if found is None and _only_finished.get():
+        raise NotFinished(folder)
+    return found
+
+
+def _read(folder: Path, model: keras.Model | None) -> tuple | None:
+    """A finished fit; None, and the model as it was, where it is damaged."""
+    initial = model and model.get_weights()
+    try:
+        record, history = json.loads((folder / RECORD).read_text()), pd.DataFrame()
+        file = folder / (WEIGHTS if model else ESTIMATOR)
+        if record.pop("sha256", None) not in (None, sha256(file)):  # earlier records have none
+            raise ValueError(f"{file.name} is not what was written")
+        if model:
+            model.load_weights(file)
+            history = pd.read_csv(folder / "history.csv")
+        else:
+            model = joblib.load(file)
+    except Exception as error:  # loaders raise all kinds
+        print(f"the finished fit in {folder} is damaged and made again: {error}")
+        if model:
+            model.set_weights(initial)
         return None
-    if model is None:
-        model = joblib.load(folder / "estimator.joblib")
-    else:
-        model.load_weights(folder / "model.weights.h5")
-    history = pd.DataFrame()
-    if (folder / "history.csv").exists():
-        history = pd.read_csv(folder / "history.csv")
-    return model, json.loads((folder / RECORD).read_text()), history
+    return model, record, history
 
 
 class _Weights(io.BytesIO):
     """A file in memory, for Keras: where a disk fills up below it, HDF5 crashes the process."""
 
     def __str__(self) -> str:
-        return "model.weights.h5"  # Keras takes the format from the name
+        return WEIGHTS  # Keras takes the format from the name
 
 
 def write(folder: Path, model, record: dict, history: pd.DataFrame) -> None:
-    """Keep a finished fit; the record comes last and says that the rest is complete.
+    """Keep a finished fit; the record comes last and says that the rest is complete, and its hash.
 
     Each file replaces the one that is there, so that another process may read the same fit
     meanwhile.
@@ -165,11 +179,11 @@ def write(folder: Path, model, record: dict, history: pd.DataFrame) -> None:
     if isinstance(model, keras.Model):
         weights = _Weights()
         model.save_weights(weights)
-        write_atomically(
-            folder / "model.weights.h5", lambda path: path.write_bytes(weights.getbuffer())
-        )
+        file = folder / WEIGHTS
+        write_atomically(file, lambda path: path.write_bytes(weights.getbuffer()))
         write_atomically(folder / "history.csv", partial(history.to_csv, index=False))
     else:
-        write_atomically(folder / "estimator.joblib", partial(joblib.dump, model))
-    text = json.dumps(record, indent=1)
+        file = folder / ESTIMATOR
+        write_atomically(file, partial(joblib.dump, model))
+    text = json.dumps({**record, "sha256": sha256(file)}, indent=1)
     write_atomically(folder / RECORD, lambda path: path.write_text(text))

@@ -7,6 +7,7 @@ import io
 import os
 import runpy
 import shutil
+import ssl
 import stat
 import sys
 import threading
@@ -16,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
+import trustme
 
 from helpers import paths
 from helpers.data import kermany
@@ -56,16 +58,28 @@ def no_proxy(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
+@pytest.fixture(scope="module")
+def authority():
+    """Who vouches for the server."""
+    return trustme.CA()
+
+
 @pytest.fixture
-def server():
-    """Serves `body`; `answers` are statuses or "cut" for the first requests, then 200."""
+def server(authority, tmp_path, monkeypatch):
+    """Serves `body` over https; `answers` are statuses or "cut" for the first requests, then 200.
+
+    An answer may also be an address, to which it leads.
+    """
     state = SimpleNamespace(body=GOOD, answers=[], always=200, requests=0)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             state.requests += 1
             answer = state.answers.pop(0) if state.answers else state.always
-            self.send_response(200 if answer == "cut" else answer)
+            leads = str(answer).startswith("http")
+            self.send_response(302 if leads else 200 if answer == "cut" else answer)
+            if leads:
+                self.send_header("Location", answer)
             self.send_header("Content-Length", str(len(state.body)))
             self.end_headers()
             self.wfile.write(state.body[:100] if answer == "cut" else state.body)
@@ -74,9 +88,15 @@ def server():
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    http.socket = tls.wrap_socket(http.socket, server_side=True)
+    trusted = tmp_path / "trusted.pem"
+    authority.cert_pem.write_to_path(str(trusted))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    state.url = f"http://127.0.0.1:{http.server_port}/data.zip"
+    state.url = f"https://127.0.0.1:{http.server_port}/data.zip"
     yield state
     http.shutdown()
     http.server_close()
@@ -165,7 +185,37 @@ def test_failing_server(get, server, tmp_path, answer, requests):
 
 def test_no_server(get, tmp_path):
     with pytest.raises(UserError, match="make data FROM="):
-        get(url="http://127.0.0.1:9/data.zip")
+        get(url="https://127.0.0.1:9/data.zip")
+    assert nothing_left(tmp_path)
+
+
+def test_what_is_no_https_address_is_not_asked(get, server, tmp_path):
+    for url in (server.url.replace("https", "http"), "file:///etc/passwd", "ftp://127.0.0.1/x"):
+        with pytest.raises(UserError, match=r"no https address.*make data FROM="):
+            get(url=url)
+    assert server.requests == 0
+    assert nothing_left(tmp_path)
+
+
+def test_a_server_that_leads_away_from_https_is_not_followed(get, server, tmp_path):
+    server.answers = [server.url.replace("https", "http")]
+    with pytest.raises(UserError, match=r"it leads to http://127.*no https address"):
+        get()
+    assert server.requests == 1
+    assert nothing_left(tmp_path)
+
+
+def test_a_server_that_leads_to_another_https_address_is_followed(get, server):
+    server.answers = [f"{server.url}?again"]
+    assert held(get()) == FILES
+    assert server.requests == 2
+
+
+def test_a_server_that_nobody_vouches_for_is_not_believed(get, server, tmp_path, monkeypatch):
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with pytest.raises(UserError, match="certificate verify failed"):
+        get()
+    assert server.requests == 0
     assert nothing_left(tmp_path)
 
 
@@ -217,7 +267,7 @@ def test_checked_zip_is_kept_when_unpacking_fails(get, server, monkeypatch):
 def test_members_that_lead_out_are_refused(get, zipped, tmp_path, evil):
     before = set(tmp_path.rglob("*"))
     source = zipped(FILES | {evil: b"evil"})
-    with pytest.raises(UserError, match=r"is unsafe: its member .*evil"):
+    with pytest.raises(UserError, match=r"is unsafe: .*evil.* leads out of"):
         get(source=source)
     assert set(tmp_path.rglob("*")) == before | {source}
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import time
 
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from helpers import data, paths
 from helpers.utils import UserError
-from tests import builders
+from tests import bad_data, builders
 
 COLUMNS = [
     *["file", "path", "official_split", "label", "pneumonia", "patient", "series", "number"],
@@ -61,122 +62,20 @@ def test_find_without_it_takes_the_download_and_then_phantoms(folder, monkeypatc
     assert made == [paths.CACHE / "synthetic"]
 
 
-# Bad input: one message that names the place
+# Unreadable images; other bad input: tests/bad_data.py
 
 
-def spoil_truncate(folder):
-    path = folder / "train/NORMAL/IM-0115-0001.jpeg"
-    path.write_bytes(path.read_bytes()[:-200])
-    return path
+MAKE = {"folder": builders.kermany_folder, "labels": bad_data.labelled_folder}
+UNREADABLE = [case for case in bad_data.CASES if case.outcome.startswith(bad_data.UNREADABLE)]
 
 
-def spoil_text(folder):
-    path = folder / "test/PNEUMONIA/person1_virus_6.jpeg"
-    path.write_text("404 not found")
-    return path
-
-
-def spoil_empty_file(folder):
-    path = folder / "test/PNEUMONIA/person1_virus_6.jpeg"
-    path.write_bytes(b"")
-    return path
-
-
-def spoil_folder_called_jpeg(folder):
-    path = folder / "test/PNEUMONIA/person9_virus_9.jpeg"
-    path.mkdir()
-    return path
-
-
-def spoil_missing(folder):
-    shutil.rmtree(folder)
-    return folder
-
-
-def spoil_empty(folder):
-    shutil.rmtree(folder)
-    folder.mkdir()
-    return folder
-
-
-def spoil_no_test(folder):
-    shutil.rmtree(folder / "test")
-    return folder
-
-
-def spoil_class_missing(folder):
-    shutil.rmtree(folder / "train/NORMAL")
-    return folder / "train/NORMAL"
-
-
-def spoil_val_class_missing(folder):
-    shutil.rmtree(folder / "val/PNEUMONIA")
-    return folder / "val/PNEUMONIA"
-
-
-def spoil_class_empty(folder):
-    for path in (folder / "test/NORMAL").iterdir():
-        path.unlink()
-    (folder / "test/NORMAL/.DS_Store").touch()
-    return folder / "test/NORMAL"
-
-
-def spoil_foreign_name(folder):
-    path = folder / "train/NORMAL/scan 17.jpeg"
-    (folder / "train/NORMAL/IM-0115-0001.jpeg").rename(path)
-    return path
-
-
-def spoil_wrong_folder(folder):
-    path = folder / "train/NORMAL/person1_bacteria_2.jpeg"
-    (folder / "train/PNEUMONIA/person1_bacteria_2.jpeg").rename(path)
-    return path
-
-
-def spoil_same_name(folder):
-    path = folder / "test/NORMAL/IM-0115-0001.jpeg"
-    shutil.copy(folder / "train/NORMAL/IM-0115-0001.jpeg", path)
-    return path
-
-
-def spoil_dangling_link(folder):
-    path = folder / "train/NORMAL/IM-0200-0001.jpeg"
-    path.symlink_to(folder / "nowhere.jpeg")
-    return path
-
-
-UNREADABLE = [spoil_truncate, spoil_text, spoil_empty_file, spoil_folder_called_jpeg]
-SPOILT = {
-    **dict.fromkeys(UNREADABLE, r"1 unreadable image\(s\)"),
-    spoil_missing: "no data folder at",
-    spoil_empty: "has no train/ and test/",
-    spoil_no_test: "has no train/ and test/",
-    spoil_class_missing: "is missing",
-    spoil_val_class_missing: "is missing",
-    spoil_class_empty: "holds no image",
-    spoil_foreign_name: "tells neither patient nor label",
-    spoil_wrong_folder: "folder of the other class",
-    spoil_same_name: "same file name twice",
-    spoil_dangling_link: "cannot read",
-}
-
-
-@pytest.mark.parametrize("spoil", SPOILT, ids=lambda spoil: spoil.__name__)
-def test_bad_input_is_one_message_that_names_the_place(folder, spoil):
-    data.index(folder)  # a cached index must not hide it
-    place = spoil(folder)
-    with pytest.raises(UserError, match=SPOILT[spoil]) as caught:
-        data.index(folder)
-    assert str(place) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("spoil", UNREADABLE, ids=lambda spoil: spoil.__name__)
-def test_unreadable_images_may_be_left_out(folder, spoil, capsys):
-    place = spoil(folder)
+@pytest.mark.parametrize("case", UNREADABLE, ids=lambda case: case.name)
+def test_unreadable_images_may_be_left_out(tmp_path, case, capsys):
+    folder = MAKE[case.kind](tmp_path / "place")
+    case.make(folder)
     table = data.index(folder, skip_unreadable=True)
-    assert len(table) >= 11 and place.name not in set(table.file)
-    assert str(place) in capsys.readouterr().out
+    assert len(table) == {"folder": 11, "labels": 3}[case.kind]
+    assert f"left out 1 unreadable image(s): {folder}" in capsys.readouterr().out
     with pytest.raises(UserError):  # what was allowed once is not remembered
         data.index(folder)
 
@@ -230,6 +129,17 @@ def test_duplicates_share_a_group(index):
     assert [len(group) for _, group in groups] == [2, 2]
     assert all(group.digest.nunique() == 1 for _, group in groups)
     assert not index[index.duplicate_group < 0].digest.duplicated().any()
+
+
+def test_time_is_linear_in_the_files(folder):
+    seconds = []
+    for count in (5_000, 20_000):
+        bad_data.many_empty(folder, count)
+        start = time.process_time()
+        with pytest.raises(UserError, match=rf"^{count} unreadable"):
+            data.index(folder)
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 8 * seconds[0]  # four times as many
 
 
 # The data set
@@ -287,6 +197,23 @@ def test_the_data_set_has_a_name(kermany, index, folder):
     assert data.dataset(kermany.assign(synthetic=True)) == "synthetic"
     with pytest.raises(UserError, match="mixes synthetic"):
         data.dataset(pd.concat([kermany, index]))
+
+
+def test_labels_are_those_that_occur_in_their_order(index):
+    assert data.labels(index[::-1]) == list(data.LABELS)
+    unknown = index.assign(label=index.label.where(index.label != "virus", "pneumonia"))
+    assert data.labels(unknown) == ["normal", "bacteria", "pneumonia"]
+
+
+def test_what_a_notebook_needs_is_asked_for_at_once(index):
+    data.require(index, test=True, pathogens=True)
+    for lacking, needed in (
+        (index[index.official_split != "test"], {"test": True}),
+        (index.replace({"label": {"virus": "pneumonia"}}), {"pathogens": True}),
+    ):
+        data.require(lacking)
+        with pytest.raises(UserError, match=r"this notebook needs .*labels.csv.*template"):
+            data.require(lacking, **needed)
 
 
 def test_a_run_says_which_radiographs_it_uses(kermany, index):

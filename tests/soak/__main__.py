@@ -44,7 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.cases or cases.CASES:
         with tempfile.TemporaryDirectory(prefix=f"soak-{name}-") as scratch:
             setting = cases.Setting(
-                Path(scratch), options.kills, random.Random(seed), options.undisturbed
+                Path(scratch),
+                options.kills,
+                random.Random(seed),
+                options.undisturbed,
+                options.notebooks,
             )
             start = time.monotonic()
             found = cases.CASES[name](setting)

@@ -113,12 +113,16 @@ WRITERS = {
     "a figure": _figure,
     "a page": _page,
 }
+ONCE = {"the manifest of a run", "decoded images", "the index", "drawn radiographs", "a page"}
+ONCE |= {"a finished estimator"}  # what is there is not written again; others replace an old file
 
 
 @pytest.mark.parametrize("room", ROOM)
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(writer, room, place, index, full_disk):
     write = WRITERS[writer](place, index)
+    if writer not in ONCE:
+        write()
     before = held(place)
     with full_disk(room), pytest.raises(UserError) as told:
         write()

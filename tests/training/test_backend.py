@@ -5,6 +5,7 @@ import subprocess
 import sys
 from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 
@@ -70,6 +71,12 @@ def test_settings_are_what_it_was_told():
     assert found == {"threads": builders.THREADS, "precision": "mixed_bfloat16"}
     found["threads"] = 99
     assert backend.settings()["threads"] == builders.THREADS
+
+
+def test_opencv_takes_one_thread_for_an_image():
+    cv2.setNumThreads(3)
+    training.set_up(seed=0, threads=builders.THREADS)
+    assert cv2.getNumThreads() == 1
 
 
 @pytest.mark.parametrize(

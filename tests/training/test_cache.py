@@ -16,6 +16,7 @@ from helpers import models, reading, training
 from helpers.data import Augmentation, augmentation, transforms
 from helpers.models import keras
 from helpers.training import backend, cache
+from helpers.utils import sha256
 from tests import builders
 
 IMAGES, TABLE = builders.squares()
@@ -120,7 +121,8 @@ def test_what_is_written_is_read_and_replaces_what_was_there(tmp_path):
     np.testing.assert_array_equal(*(builders.answer(x, IMAGES[:2]) for x in (found, model)))
     assert record == {"seed": 3}
     pd.testing.assert_frame_equal(again, history)
-    assert json.loads((folder / cache.RECORD).read_text()) == record
+    stamped = record | {"sha256": sha256(folder / cache.WEIGHTS)}
+    assert json.loads((folder / cache.RECORD).read_text()) == stamped
 
 
 @pytest.mark.parametrize("one", [fit, fit_estimator])
