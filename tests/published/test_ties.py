@@ -1,6 +1,5 @@
 """Published files are tied to what made them: each tie holds, and breaks on an edited copy."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from benchmarks import costs
 from helpers import data, evaluation, models, paths, plotting, predict, results
 from tests.published import checks
 
@@ -167,17 +167,6 @@ def test_measuring_again_seals_nothing(tmp_path):
 # Facts that cost something to compute
 
 
-@pytest.fixture(scope="module")
-def costs():
-    """`benchmarks/costs.py`, which builds every published network."""
-    spec = importlib.util.spec_from_file_location(
-        "costs", paths.PROJECT / "benchmarks" / "costs.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 SMALL = (
     "dense",
     "cnn_1",
@@ -192,7 +181,7 @@ SMALL = (
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_network_has_the_parameters_and_the_cost_that_are_published(name, costs, backend):
+def test_a_network_has_the_parameters_and_the_cost_that_are_published(name, backend):
     fit = results.experiments().query("experiment == @name and protocol == 'official'").iloc[0]
     network = costs.build(fit)
     row = pd.read_csv(paths.RESULTS / "costs.csv", index_col="experiment").loc[name]
@@ -234,8 +223,8 @@ def test_the_shipped_model_has_the_parameters_and_the_cost_that_are_published():
     shipped = predict.open_model(paths.MODELS / predict.FILES[0])
     fit = results.experiments().query("experiment == 'final'").iloc[0]
     assert shipped.classifier.count_params() == fit.parameters
-    costs = pd.read_csv(paths.RESULTS / "costs.csv", index_col="experiment")
-    for row in costs[costs.index == results.FINAL].itertuples():
+    known = pd.read_csv(paths.RESULTS / "costs.csv", index_col="experiment")
+    for row in known[known.index == results.FINAL].itertuples():
         assert shipped.network.count_params() == row.parameters
         assert round(models.mflops(shipped.network), 2) == row.mflops
 
