@@ -10,7 +10,7 @@ USER student
 WORKDIR /home/student/pediatric-pneumonia
 COPY --chown=student . .
 RUN make .uv/bin/uv \
-    && .uv/bin/uv sync --frozen --extra gpu --extra test --no-cache \
+    && .uv/bin/uv sync --frozen --compile-bytecode --extra gpu --extra test --no-cache \
     && touch .venv/.complete
 ENV PATH="/home/student/pediatric-pneumonia/.venv/bin:$PATH"
 EXPOSE 8888

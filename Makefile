@@ -7,26 +7,27 @@ CHEST_XRAY_RUNS ?= runs
 ELSEWHERE := $(filter-out $(CURDIR)/%,$(abspath $(CHEST_XRAY_RUNS)))
 RUN ?= $(CHEST_XRAY_RUNS)/reference-kermany
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+WORKERS := $(shell echo $$(($(CORES) > 8 ? 8 : $(CORES) > 2 ? $(CORES) : 2)))
 JOBS ?= $(shell echo $$(($(CORES) > 4 ? $(CORES) / 2 : 2)))
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help run test check data predict demo evaluate publish metrics slides site lab lint bench costs faults mutants coverage
+.PHONY: help run test check data predict demo evaluate publish metrics slides site lab lint benchmark faults mutants coverage soak licences audit
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-run: .venv/.complete  ## every notebook in order, into runs/ (PARAMETERS=smoke|reference|gpu JOBS=2 NOTEBOOK=03_dense)
+run: .venv/.complete  ## every notebook in order, into runs/ (PARAMETERS=smoke|reference|gpu JOBS=4 NOTEBOOK=03_dense)
 	@$(if $(ELSEWHERE),CHEST_XRAY_RUNS=$(ELSEWHERE)) snakemake --cores $(JOBS) --quiet rules host \
 	  --rerun-incomplete --nolock $(if $(ELSEWHERE),--directory $(ELSEWHERE) --snakefile Snakefile) \
 	  --config "parameters=$(PARAMETERS)" "notebook=$(NOTEBOOK)"
 
 test: .venv/.complete lint  ## lint and the whole test suite
-	@pytest -n 2 --dist loadfile
+	@pytest -n $(WORKERS) --dist loadfile
 
 check: .venv/.complete lint  ## what a change needs first: lint and the unit tests, no notebooks, two minutes
-	@pytest -n 2 --dist loadfile -m "not notebooks and not real and not slow"
+	@pytest -n $(WORKERS) --dist loadfile -m "not notebooks and not real and not slow"
 
 data: .venv/.complete  ## download the radiographs, 1.2 GB (FROM=file.zip or a folder that you have)
 	@python -m helpers.data.download --from "$(FROM)"
@@ -56,14 +57,21 @@ lab: .venv/.complete  ## JupyterLab on the notebooks
 	@jupyter lab --notebook-dir=. --ip=127.0.0.1 --KernelManager.transport_encryption=auto \
 	  $$([ "$$(id -u)" != 0 ] || echo --allow-root)
 
-bench: .venv/.complete  ## seconds to index and load the images below FOLDER
-	@python benchmarks/loading.py $(FOLDER)
-
-costs: .venv/.complete  ## multiply-accumulates and speed of every published network, on an idle machine
-	@python benchmarks/costs.py
+benchmark: .venv/.complete  ## ours beside the usual pipelines, on an idle machine (PARTS="training" or "series", "scale", "costs")
+	@python -m benchmarks $(PARTS)
 
 faults: .venv/.complete  ## would we notice? plants faults in a copy, one at a time; half an hour, into tests/faults/NOTICED.md
 	@python -m tests.faults
+
+soak: .venv/.complete  ## runs that are killed, stopped and starved of disk against undisturbed ones; an hour, into tests/soak/SURVIVED.md (KILLS=20)
+	@python -m tests.soak --kills $(or $(KILLS),20)
+
+licences: .venv/.complete  ## of everything that is installed
+	@$(UV) tool run --quiet pip-licenses --python .venv/bin/python --from mixed --order license
+
+audit: .venv/.complete  ## known weaknesses of everything that is locked; fails where their database is out of reach
+	@$(UV) export --quiet --frozen --all-extras --no-emit-project | $(UV) tool run --quiet pip-audit \
+	  --strict --no-deps --disable-pip -r /dev/stdin
 
 lint: .venv/.complete  ## ruff on code and notebooks, and the direction of the imports
 	@ruff check . && ruff format --check . && lint-imports --no-cache

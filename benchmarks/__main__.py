@@ -16,15 +16,17 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from benchmarks import costs, pictures, rows, scale, series
 from helpers import paths
 from helpers.training import backend
 from helpers.utils import write_atomically
 
-COUNT, SIDE = 480, 512  # of the pictures, and their side in pixels
+COUNT, LOADED, SIDE = 480, 2_000, 512  # pictures, those that are loaded, their side in pixels
 GFLOP = 6 * 0.1934  # of training on one image: a forward pass and two like it backward
 PRODUCTS = "matrix products, {}"
 TABLE = paths.RESULTS / "benchmark.csv"
@@ -101,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     told = f"{', '.join(known)}; all but the last three if none is named"
     parser.add_argument("parts", nargs="*", metavar="part", help=told)
     parser.add_argument("--threads", type=int, default=min(os.cpu_count() or 1, 4))
-    parser.add_argument("--count", type=int, default=COUNT, help="pictures")
+    parser.add_argument("--count", type=int, help="pictures")
     parser.add_argument("--only", default="", help="rows whose name holds this")
     parser.add_argument("--out", type=Path, default=TABLE, help="table to write")
     options = parser.parse_args(arguments)
@@ -110,8 +112,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     found = []
     with tempfile.TemporaryDirectory() as place:
-        folder = pictures.write(Path(place), options.count, SIDE)
         for part in parts:
+            number = options.count or (LOADED if part == "loading" else COUNT)
+            folder = Path(place, str(number))
+            if part in rows.ROWS and not folder.exists():
+                pictures.write(folder, number, SIDE)
             if part in ("scale", "costs"):  # they write tables of their own
                 scale.measure() if part == "scale" else costs.measure()
             elif part == "series":
@@ -132,6 +137,34 @@ def write(table: pd.DataFrame, path: Path) -> None:
         table = pd.concat([before[~before.part.isin(table.part)], table], ignore_index=True)
     table = with_ratios(table)
     write_atomically(path, lambda aside: table.to_csv(aside, index=False, float_format="%.6g"))
+    if path == TABLE:
+        draw(table).savefig(paths.IMAGES / "benchmark.png", dpi=110, bbox_inches="tight")
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """How many times as fast as the first row of its part each row is, one panel a part."""
+    shown = table[table.unit.eq("images/s") & table.ratio.notna()]
+    parts = [part for _, part in shown.groupby("part", sort=False)]
+    heights = [len(part) + 1 for part in parts]
+    figure, axes = plt.subplots(
+        len(parts), 1, height_ratios=heights, figsize=(8, 0.34 * sum(heights)), layout="constrained"
+    )
+    for axis, part in zip(np.atleast_1d(axes), parts, strict=True):
+        colors = ["#0072B2" if name.startswith("ours") else "#999999" for name in part.name]
+        bars = axis.barh(part.name, part.ratio, color=colors)
+        labels = [
+            f"{ratio:.2f}  ({value:,.0f}/s)"
+            for ratio, value in zip(part.ratio, part.value, strict=True)
+        ]
+        axis.bar_label(bars, labels, padding=3, size=8)
+        axis.axvline(1, color="black", linewidth=0.8)
+        axis.set(title=part.part.iloc[0], xlim=(0, 1.25 * part.ratio.max()))
+        axis.invert_yaxis()
+        axis.tick_params(labelsize=8)
+        if part.ratio.max() > 20:
+            axis.set(xscale="log", xlim=(0.5, 8 * part.ratio.max()))
+    np.atleast_1d(axes)[-1].set_xlabel("times as fast as the usual way")
+    return figure
 
 
 if __name__ == "__main__":

@@ -1,23 +1,22 @@
-"""Picture files to measure with: smooth noise in the folders of the radiographs, of any number."""
+"""Picture files to measure with: smooth noise, any number of them."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 
 
 def write(folder: Path, count: int, side: int) -> Path:
-    """Write `count` JPEG files of `side` pixels below `folder`/train, one to a patient."""
-    generator = np.random.default_rng(0)
+    """Write `count` JPEG files of `side` pixels to `folder`/train, by class, and their table."""
+    generator, rows = np.random.default_rng(0), []
     for number in range(count):
-        inner, name = (
-            ("NORMAL", f"IM-{number:07}-0001")
-            if number % 2
-            else ("PNEUMONIA", f"person{number}_virus_1")
-        )
-        place = folder / "train" / inner
-        place.mkdir(parents=True, exist_ok=True)
+        label = ("normal", "bacteria")[number % 2]
+        rows.append({"file": f"train/{label}/{number:07}.jpeg", "label": label, "patient": number})
+        place = folder / rows[-1]["file"]
+        place.parent.mkdir(parents=True, exist_ok=True)
         coarse = generator.integers(0, 256, (16, 16), dtype=np.uint8)
         picture = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(place / f"{name}.jpeg"), picture)
+        cv2.imwrite(str(place), picture)
+    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
     return folder

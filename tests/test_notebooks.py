@@ -21,6 +21,7 @@ FOLDER = PROJECT / "notebooks"
 SERIES = re.findall(r'(?m)^    "(\d\w+)": \[', (PROJECT / "Snakefile").read_text())
 CHAIN = [*SERIES, "final_notebook", "template"]  # as they are read
 RUN = PROJECT / "runs" / "smoke-synthetic"
+JOBS = str(max(2, (os.cpu_count() or 2) // 2))
 
 
 def read(path: Path):
@@ -160,11 +161,11 @@ def test_the_readme_lists_it(path):
 
 @pytest.fixture(scope="module")
 def series(phantoms):
-    """The whole series through Snakemake and papermill, executed anew."""
+    """The whole series through Snakemake and papermill, executed anew: some tests share it."""
     for done in (RUN / "done").glob("*"):
         done.unlink()
     finished = execute(
-        *("snakemake", "--cores", "2", "--nolock", "--rerun-incomplete"),
+        *("snakemake", "--cores", JOBS, "--nolock", "--rerun-incomplete"),
         *("--config", "parameters=smoke"),
         CHEST_XRAY_DIR=str(phantoms),
     )
@@ -320,6 +321,17 @@ def test_an_unknown_notebook_is_one_line_with_its_neighbour(phantoms):
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert last == "error: no notebook 3_dense in the series. NOTEBOOK can be 03_dense"
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "workers"), [(1, 2, 2), (2, 2, 2), (8, 4, 8), (32, 16, 8)]
+)
+def test_make_takes_the_cores_that_are_there(cores, jobs, workers, monkeypatch):
+    for name in ("JOBS", "MAKEFLAGS", "MAKEOVERRIDES"):  # of a `make test` that runs us
+        monkeypatch.delenv(name, raising=False)
+    planned = execute("make", "--dry-run", "run", "check", f"CORES={cores}").stdout
+    assert re.findall(r"--cores (\d+)", planned) == [str(jobs)]
+    assert re.findall(r"pytest -n (\d+)", planned) == [str(workers)]
 
 
 @pytest.mark.notebooks

@@ -101,7 +101,7 @@ def notebook(injected):
     """Globals of a notebook with two parameters, with papermill's cell behind theirs."""
     cells = ["", "SEED = 0\nEPOCHS: int = 9", f"# Parameters\n{injected}\n", "parameters.check()"]
     namespace = {"In": cells, "SEED": 0, "EPOCHS": 9}
-    exec(injected, namespace)
+    exec(injected, namespace)  # noqa: S102 - what a notebook does
     return namespace
 
 

@@ -87,7 +87,7 @@ def official(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 def by_image(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The official test images; validation is a random 20 % of the others, image by image.
 
-    What most public notebooks do: one patient's images fall on both sides.
+    As the earlier projects did: one patient's images fall on both sides.
     """
     split = _official_test(table)
     others = np.flatnonzero(split != "test")

@@ -24,7 +24,7 @@ MEANINGS = {
 }
 NOTE = "This is not a medical device: a study's model, not to be used for diagnosis or treatment."
 BATCH = 32
-MOST_BYTES = 2**29  # of a model, unpacked
+MOST_BYTES = 2**28  # of a model, unpacked
 
 
 # What a model answers to n pictures: (n, so many numbers each)

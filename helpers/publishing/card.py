@@ -6,7 +6,7 @@ https://huggingface.co/docs/hub/model-cards describes the format: a block of YAM
 from pathlib import Path
 
 import pandas as pd
-import yaml
+from huggingface_hub import EvalResult, ModelCardData
 
 from helpers import evaluation, paths, predict, results
 from helpers.models import BACKBONES
@@ -19,10 +19,12 @@ FOLDS = {  # protocol: whose folds those are
     "cross_validated": "all images",
 }
 NOT_READ = "The official test images have not been read with this model yet."
-DATASET = {
-    "name": "Kermany chest X-rays, official test images",
-    "type": "image-folder",
-    "split": "test",
+TASK = {
+    "task_type": "image-classification",
+    "task_name": "pneumonia on pediatric chest X-rays",
+    "dataset_type": "image-folder",
+    "dataset_name": "Kermany chest X-rays, official test images",
+    "dataset_split": "test",
 }
 
 
@@ -66,54 +68,54 @@ def card(folder: Path | None = None, tables: Path | None = None) -> str:
     """
     folder, tables = folder or paths.MODELS, tables or paths.RESULTS
     facts = checked_facts(folder, tables)
-    measured = results.metrics(tables)
+    measured, chosen = results.metrics(tables), results.selection(tables)
     official = measured[(measured.experiment == results.FINAL) & (measured.protocol == "official")]
     megabytes = {name: (folder / name).stat().st_size / 1e6 for name in facts.sha256}
     files = ", ".join(f"`{name}` ({size:.1f} MB)" for name, size in megabytes.items())
-    head = yaml.safe_dump(_front_matter(official), sort_keys=False, allow_unicode=True)
     body = BODY.format(
         files=files,
         side=facts.image_size,
         labels=", ".join(facts.labels),
         balanced=facts.thresholds["balanced"],
         screening=facts.thresholds["screening"],
-        prevalence=_prevalence(results.selection(tables)),
+        prevalence=_prevalence(chosen),
         figures=results.markdown(_figures(measured)),
         three=_three_classes(official) if len(official) else NOT_READ,
         fit=_fit(tables),
         calibration=_calibration(tables) if len(official) else "",
+        crop=chosen.get("settings", {}).get("side", "-"),
         licence=BACKBONES["mobilenet"].licence,
     )
-    return f"---\n{head}---\n{body}"
+    return f"---\n{_front_matter(official)}\n---\n{body}"
 
 
-def _front_matter(official: pd.DataFrame) -> dict:
-    """The block of YAML: normal against pneumonia on the official test images."""
+def _front_matter(official: pd.DataFrame) -> str:
+    """The block of YAML: normal against pneumonia on the official test images, where it was read.
+
+    No `base_model`: the hub asks for one of its own models there, and Keras's weights are none.
+    """
     found = []
     for name in results.HEADLINE if len(official) else ():
         rule = "" if name == "auc" else "balanced"
         row = results.metric(official, name, subset="binary", threshold_rule=rule)
         found.append(
-            {
-                "type": "roc_auc" if name == "auc" else name,
-                "value": round(float(row.value), 4),
-                "name": f"{name}, 95 % interval {row.low:.3f} to {row.high:.3f}",
-            }
+            EvalResult(
+                **TASK,
+                metric_type="roc_auc" if name == "auc" else name,
+                metric_name=f"{name}, 95 % interval {row.low:.3f} to {row.high:.3f}",
+                metric_value=round(float(row.value), 4),
+            )
         )
-    task = {"type": "image-classification", "name": "pneumonia on pediatric chest X-rays"}
-    return {
-        "license": "mit",
-        "library_name": "keras",
-        "pipeline_tag": "image-classification",
-        "tags": ["chest-x-ray", "pneumonia", "pediatrics", "medical-imaging", "keras", "onnx"],
-        "metrics": ["roc_auc", "accuracy", "recall", "specificity"],
-        "model-index": [
-            {
-                "name": "pediatric-pneumonia",
-                "results": [{"task": task, "dataset": DATASET, "metrics": found}],
-            }
-        ],
-    }
+    return ModelCardData(
+        license="mit",
+        language="en",
+        library_name="keras",
+        pipeline_tag="image-classification",
+        tags=["chest-x-ray", "pneumonia", "pediatrics", "medical-imaging", "keras", "onnx"],
+        metrics=["roc_auc", "accuracy", "recall", "specificity"],
+        model_name="pediatric-pneumonia",
+        eval_results=found or None,
+    ).to_yaml()
 
 
 def _figures(measured: pd.DataFrame) -> pd.DataFrame:
@@ -185,6 +187,13 @@ thresholds were fixed beforehand: **{balanced:.4f}** (`balanced`, the default) a
 **{screening:.4f}** (`screening`, which misses fewer and alarms more often). Files: {files};
 `pneumonia.json` holds the thresholds, the limits of what is answered, the labels and the hashes.
 {fit}
+
+**Base model.** MobileNet, three quarters of its width, with Keras's weights for ImageNet.
+
+**Preprocessing.** The picture is decoded to 8-bit gray and resized to {side} x {side} pixels, its
+aspect ratio not kept. All else is done inside the file: a second small network finds the box around
+the lungs, the box is resampled to {crop} x {crop} pixels, and its gray values are brought to one
+mean and spread.
 
 ## How to use it
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import paths, results
+from helpers.publishing import performance
 from helpers.utils import UserError, write_atomically
 
 FILES = ("README.md", "CONTRIBUTING.md")  # in the project's folder
@@ -20,16 +21,22 @@ def tables(folder: Path | None = None) -> dict[str, str]:
     """The generated tables by name, as Markdown.
 
     literature, results and replication show a folder of results (None: the published ones);
-    modules lists the package.
+    performance and scale show what `make benchmark` has written, modules lists the package.
     """
     official = results.comparison(results.official_metrics(folder)).droplevel("protocol")
     found = {
         "literature": results.literature_table(folder),
         "results": official.rename(index="`{}`".format),
         "replication": results.replication(folder),
+        "performance": performance.performance(),
+        "scale": performance.scale(),
         "modules": modules(),
     }
-    return {name: results.markdown(table) for name, table in found.items()}
+    written = {name: results.markdown(table) for name, table in found.items()}
+    for name, figure in performance.FIGURES.items():
+        if (paths.IMAGES / figure).exists():
+            written[name] += f"\n\n![The table above as a figure](images/{figure})"
+    return written
 
 
 def modules() -> pd.DataFrame:

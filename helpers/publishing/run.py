@@ -44,6 +44,10 @@ def publish(run: Path) -> int:
         _copy(source / results.SELECTION, paths.RESULTS)
     for fit in fits:
         results.merge(paths.RESULTS, *fit)
+    for row in rows:
+        known = results.provenance_name(row)
+        if (source / known).exists():
+            _copy(source / known, (paths.RESULTS / known).parent)
     _copy_figures(sorted((run / "figures").glob("*.png")))
     if (model / predict.FACTS).exists():
         for name in (*predict.read_facts(model / predict.FACTS).sha256, predict.FACTS):

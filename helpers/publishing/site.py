@@ -24,6 +24,7 @@ PAGES = {  # by their place in the project, what the website calls them
     "README.md": "About",
     "models/README.md": "Model card",
     "data/README.md": "The data",
+    "CHECKLIST.md": "Reporting checklist",
     "CONTRIBUTING.md": "How to change this",
 }
 SLIDES = ("presentation/slides.html", "presentation/slides.pdf")
@@ -139,9 +140,11 @@ def with_links(text: str, place: str, folder: Path) -> str:
     def led(match):
         mark, words, target = match.groups()
         path, hash_mark, anchor = target.partition("#")
-        tail = hash_mark + anchor.lower()
-        if "://" in target or not path:
-            return f"{mark}[{words}]({path}{tail})"
+        if "://" in target:
+            return match[0]
+        tail = hash_mark + re.sub(r"[^\w-]", "", anchor.lower())  # as MyST names headings
+        if not path:
+            return f"{mark}[{words}]({tail})"
         named = PurePosixPath(os.path.normpath(PurePosixPath(place).parent / path)).as_posix()
         if mark:
             _copy(named, folder)
@@ -186,7 +189,7 @@ def fold_code(notebook, everything: bool) -> None:
         tags = cell.metadata.get("tags", [])
         about = SETTINGS & {*tags} or "parameters.check(" in cell.source
         if cell.cell_type == "code" and (everything or about):
-            cell.metadata["tags"] = [*tags, "hide-input"]
+            cell.metadata["tags"] = list(dict.fromkeys([*tags, "hide-input"]))
 
 
 def build(run: Path) -> Path:

@@ -1,14 +1,16 @@
 """Writes and reads a folder of results: fits, predictions, metrics, the selection, the claims.
 
 Such a folder holds `experiments.csv` (one row a fit), `metrics.csv` (long) and
-`predictions/<experiment>/<protocol>-s<seed>[-f<fold>].csv`. A run has one of its own,
-`runs/<parameters>-<dataset>/results`, with the `manifest.csv` of its images; the published one is
-`results/`, whose manifest is `data/manifest.csv`. A fit is known by (experiment, protocol, seed,
-fold). Predictions are saved without the patients, which the manifest knows.
+`predictions/<experiment>/<protocol>-s<seed>[-f<fold>].csv`; `provenance/<settings_hash>.json` says
+with which libraries, settings and data a fit was made; older fits have none. A run has a folder
+of its own, `runs/<parameters>-<dataset>/results`, with the `manifest.csv` of its images; the
+published one is `results/`, whose manifest is `data/manifest.csv`. A fit is known by (experiment,
+protocol, seed, fold). Predictions are saved without the patients, which the manifest knows.
 """
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -144,6 +146,10 @@ class Run:
         if fit.folder:
             target = fit.folder / "predictions.sha256"
             write_atomically(target, lambda path: path.write_text(stamp))
+            known = fit.folder / "provenance.json"
+            if known.exists():
+                kept = self.results / provenance_name(row)
+                write_atomically(kept, partial(shutil.copyfile, known))
         return measured
 
     def metrics(self) -> pd.DataFrame:
@@ -459,6 +465,11 @@ def prediction_name(row: dict) -> str:
     """Path of a fit's predictions below `predictions/`."""
     fold = "" if row["fold"] == "" else f"-f{row['fold']}"
     return f"{row['experiment']}/{row['protocol']}-s{row['seed']}{fold}.csv"
+
+
+def provenance_name(row: dict) -> str:
+    """Path of what a fit was made with and from, below a folder of results."""
+    return f"provenance/{row['settings_hash']}.json"
 
 
 @cache

@@ -14,6 +14,7 @@ from sklearn.metrics import log_loss
 
 from helpers import evaluation, models, training
 from helpers.data import LABELS
+from helpers.training.cache import write_provenance
 from helpers.utils import UserError, short_digest
 
 ONLY_COMPARED = {"whole_picture", "not_standardised"}  # not what the final model looks at
@@ -139,7 +140,9 @@ def ensemble(
         return fits[0]
     members = tuple(fit.model for fit in fits)
     numbers = dataclasses.astuple(calibration) if calibration else ()
-    key = short_digest(*(fit.record["settings_hash"] for fit in fits), *numbers)
+    hashes = [fit.record["settings_hash"] for fit in fits]
+    key = short_digest(*hashes, *numbers)
+    write_provenance(cache_dir / key, {"members": hashes, "calibration": numbers})
     record = fits[0].record | {
         "parameters": sum(member.count_params() for member in members),
         "train_seconds": round(sum(fit.record["train_seconds"] for fit in fits), 1),

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import cv2
 import joblib
 from threadpoolctl import threadpool_limits
 
@@ -19,16 +20,21 @@ _set_up = {"threads": 0, "precision": "float32"}
 def set_up(seed: int, threads: int = 0, precision: str = "float32") -> None:
     """Fix the seed, the processor threads (0: all) and the precision of what follows.
 
-    Call it once, before anything is computed: TensorFlow cannot change its threads later.
+    Call it once, before anything is computed: TensorFlow and JAX cannot change their threads later.
     `auto` takes 16-bit arithmetic on a GPU, and on a processor that trains faster by it (see
-    `precision.fastest`), else float32.
+    `precision.fastest`), else float32. On the JAX backend the devices that CHEST_XRAY_DEVICES
+    counts share each batch.
 
     Raises:
-        UserError: the backend has started already with another number of threads.
+        UserError: the backend has started already with another number of threads, or has not so
+            many devices.
     """
     threadpool_limits(threads or None)  # NumPy's and scikit-learn's
+    cv2.setNumThreads(1)  # OpenCV's: several for one small image keep those that train waiting
     if keras.backend.backend() == "tensorflow":
         _start_tensorflow(threads)
+    elif threads:
+        os.environ["NPROC"] = str(threads)  # JAX reads it when it starts
     chosen = _fastest_precision(threads) if precision == "auto" else precision
     _set_up.update(threads=threads, precision=chosen)
     start_fit(seed)
@@ -54,6 +60,45 @@ def start_fit(seed: int) -> None:
     keras.utils.clear_session()
     keras.config.set_dtype_policy(_set_up["precision"])  # clear_session forgets it
     keras.utils.set_random_seed(seed)
+    if devices := _devices():
+        _place_each_batch_by_its_own_size()
+        keras.distribution.set_distribution(DataParallel(devices=devices))
+
+
+class DataParallel(keras.distribution.DataParallel):
+    """Devices share each batch; one that cannot be shared evenly is computed on all of them.
+
+    What is computed stays that of one device, but for the order of sums.
+    """
+
+    def get_data_layout(self, data_shape: tuple[int, ...]) -> keras.distribution.TensorLayout:
+        """How an array of this shape, batch first, lies on the devices."""
+        if data_shape[0] % self.num_model_replicas:
+            return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
+        return super().get_data_layout(data_shape)
+
+
+def _place_each_batch_by_its_own_size() -> None:
+    """Keras places all batches as the first one, which fails at a last one of odd length."""
+    from keras.src.backend.jax import trainer
+
+    def place(self, _):
+        return map(trainer._distribute_data, self.data_adapter.get_jax_iterator())
+
+    trainer.JAXEpochIterator._get_distributed_iterator = place
+
+
+def _devices() -> list[str]:
+    """Those that share each batch; none where there is but one."""
+    wanted = os.environ.get("CHEST_XRAY_DEVICES") or "1"
+    if wanted == "1":
+        return []
+    if keras.backend.backend() != "jax":
+        raise UserError(f"CHEST_XRAY_DEVICES={wanted} needs the JAX backend: set KERAS_BACKEND=jax")
+    found = keras.distribution.list_devices()
+    if not wanted.isdigit() or not 0 < int(wanted) <= len(found):
+        raise UserError(f"CHEST_XRAY_DEVICES={wanted}: give a number from 1 to {len(found)}")
+    return found[: int(wanted)]
 
 
 def jit_compile() -> bool | str:
@@ -87,7 +132,12 @@ def versions() -> list[str]:
 
 
 def device() -> str:
-    """Name of the GPU, else of the processor."""
+    """Name of the GPU, else of the processor; how many, where several share the work."""
+    count = len(_devices())
+    return f"{count} x {_one_device()}" if count else _one_device()
+
+
+def _one_device() -> str:
     if keras.backend.backend() == "tensorflow":
         import tensorflow
 

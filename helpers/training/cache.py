@@ -4,10 +4,12 @@ import dataclasses
 import hashlib
 import io
 import json
+import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import joblib
@@ -22,6 +24,16 @@ from helpers.utils import sha256, write_atomically
 
 MODULES = (reading, transforms, augmentation)  # whose VERSION decides, beside that of `fit`
 RECORD, WEIGHTS, ESTIMATOR = "record.json", "model.weights.h5", "estimator.joblib"
+PROVENANCE = "provenance.json"
+LIBRARIES = (
+    "keras",
+    "numpy",
+    "opencv-python-headless",
+    "pandas",
+    "pillow",
+    "scikit-learn",
+    "scipy",
+)
 _only_finished = ContextVar("only_finished", default=False)
 
 
@@ -85,8 +97,33 @@ def settings_hash(description: Mapping, version: int) -> str:
     return hashlib.sha256(written.encode()).hexdigest()[:16]
 
 
+def write_provenance(folder: Path, description: Mapping) -> None:
+    """Write what a fit was made with and from into its folder, to be read by people.
+
+    Args:
+        folder: of the fit.
+        description: what its key follows; of the network only a digest is kept.
+    """
+    libraries = (*LIBRARIES, backend.facts()["backend"])
+    large = {
+        name: digest(description[name]) for name in ("model", "trainable") & description.keys()
+    }
+    content = {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "libraries": {name: metadata.version(name) for name in sorted(libraries)},
+        **backend.facts(),
+        "settings": {**description, **large},
+    }
+    text = json.dumps(content, indent=1, sort_keys=True, default=str)
+    write_atomically(folder / PROVENANCE, lambda path: path.write_text(text + "\n"))
+
+
 def read(folder: Path, model: keras.Model | None) -> tuple | None:
     """What `write` left: model, record and history; None where there is nothing, or it is damaged.
+
+    An estimator is read with joblib, which runs what the file says: caches are our own, and never
+    taken from others.
 
     Args:
         folder: of the fit.

@@ -156,7 +156,7 @@ def fit(
         "stop_reason": _stop_reason(log.rows, stopping),
         "train_seconds": round(time.perf_counter() - start, 1),
     }
-    return _kept(cache_dir, Fit(model, record, pd.DataFrame(log.rows)))
+    return _kept(cache_dir, Fit(model, record, pd.DataFrame(log.rows)), description)
 
 
 def _compile(model: keras.Model, classes: int, config: TrainingConfig, steps: int) -> None:
@@ -232,7 +232,7 @@ def fit_estimator(
         "stop_reason": "converged" if stopped else "all iterations run",
         "train_seconds": round(time.perf_counter() - start, 1),
     }
-    return _kept(cache_dir, Fit(estimator, record, pd.DataFrame()))
+    return _kept(cache_dir, Fit(estimator, record, pd.DataFrame()), description)
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -310,10 +310,11 @@ def _cached(cache_dir: Path | None, record: dict, model: keras.Model | None) -> 
     return Fit(*found, folder) if found else None
 
 
-def _kept(cache_dir: Path | None, fit: Fit) -> Fit:
+def _kept(cache_dir: Path | None, fit: Fit, description: dict) -> Fit:
     """The fit, after it was written to the cache."""
     if cache_dir is None:
         return fit
     folder = Path(cache_dir) / fit.record["settings_hash"]
+    cache.write_provenance(folder, description)
     cache.write(folder, fit.model, fit.record, fit.history)
     return dataclasses.replace(fit, folder=folder)

@@ -1,10 +1,12 @@
 """Would we notice? Plants faults in a copy, one at a time: `python -m tests.faults [WORDS]`.
 
-Writes `tests/faults/NOTICED.md`, a row a fault, when all are planted. WORDS choose those whose
-description has them. Ends with 1 when a fault went unnoticed.
+Writes `tests/faults/NOTICED.md`, a row a fault. WORDS choose those whose description has one of
+them; the rows of the others stay. Ends with 1 when a fault went unnoticed.
 """
 
 import argparse
+import io
+import multiprocessing
 import os
 import queue
 import re
@@ -14,7 +16,10 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from pathlib import Path
+
+import pytest
 
 from helpers import paths
 from tests.faults.plants import FAULTS, Fault
@@ -22,6 +27,10 @@ from tests.faults.plants import FAULTS, Fault
 TABLE = Path(__file__).with_name("NOTICED.md")
 UNNOTICED = "**nothing**"
 FAILED, PASSED = 1, 0  # exit codes of pytest
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(
+    ["pytest", "keras", "sklearn.metrics", "scipy.stats", "matplotlib"]
+)
 
 
 def tracked() -> list[str]:
@@ -44,14 +53,36 @@ def restore(root: Path, files: list[str]) -> None:
 
 
 def ask(root: Path, tests: tuple[str, ...]) -> tuple[int, str, float]:
-    """Exit code of the tests in a copy, the first one that failed, and seconds."""
+    """Exit code of the tests in a copy, the first one that failed, and seconds.
+
+    It runs in a process of its own, forked from one that has imported the libraries already.
+    """
+    reader, writer = PROCESSES.Pipe(duplex=False)
     start = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    found = re.search(r"(?m)^FAILED (\S+)", done.stdout)
-    if done.returncode not in (PASSED, FAILED):
-        print(done.stdout[-3000:] + done.stderr[-2000:], file=sys.stderr)
-    return done.returncode, found[1] if found else "", time.monotonic() - start
+    child = PROCESSES.Process(target=_ask, args=(root, tests, writer))
+    child.start()
+    writer.close()
+    try:
+        code, told = reader.recv()
+    except EOFError:
+        code, told = -1, "the process ended without an answer"
+    child.join()
+    if code not in (PASSED, FAILED):
+        print(told[-4000:], file=sys.stderr)
+    found = re.search(r"(?m)^FAILED (\S+)", told)
+    return code, found[1] if found else "", time.monotonic() - start
+
+
+def _ask(root: Path, tests: tuple[str, ...], writer) -> None:
+    os.chdir(root)
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in ("helpers", "tests"):
+            del sys.modules[name]
+    sys.path[:] = [str(root), *(place for place in sys.path if place != str(paths.PROJECT))]
+    told = io.StringIO()
+    with redirect_stdout(told):
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests])
+    writer.send((int(code), told.getvalue()))
 
 
 def try_out(fault: Fault, root: Path, files: list[str]) -> tuple[str, float]:
@@ -86,33 +117,40 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{seconds:5.0f} s  {fault.what}: {noticed}", flush=True)
             return fault.what, noticed, seconds
 
-        rows = list(pool.map(one, chosen))
-    unnoticed = [what for what, noticed, _ in rows if noticed == UNNOTICED]
+        rows = {}
+        for what, noticed, seconds in pool.map(one, chosen):
+            rows[what] = [noticed, seconds]
+            TABLE.write_text(written(known() | rows))
+    unnoticed = [what for what, (noticed, _) in rows.items() if noticed == UNNOTICED]
     print(f"{len(rows)} faults planted, {len(rows) - len(unnoticed)} noticed")
-    if not options.words:
-        TABLE.write_text(written(rows))
     return bool(unnoticed)
 
 
-def written(rows: list[tuple[str, str, float]]) -> str:
-    """The table of faults as a page."""
-    noticed = sum(name != UNNOTICED for _, name, _ in rows)
+def known() -> dict[str, list]:
+    """The rows of the table as it is, of faults that there still are: noticed by, and seconds."""
+    text = TABLE.read_text() if TABLE.exists() else ""
+    rows = re.findall(r"(?m)^\| (.*) \| (.*) \| (\d+) \|$", text)
+    return {what: [name.strip("`"), float(time)] for what, name, time in rows if what in FAULTS}
+
+
+def written(rows: dict[str, list]) -> str:
+    """The table of faults as a page, in the order of FAULTS."""
+    noticed = sum(name != UNNOTICED for name, _ in rows.values())
     lines = [
         "# Would we notice?",
         "",
-        f"{len(rows)} faults, planted one at a time in a copy of the project; {noticed} were "
-        "noticed. Made by `make faults`; the seconds are those of the tests until the first of "
-        "them failed, two copies side by side.",
+        f"{len(rows)} of {len(FAULTS)} faults were planted, one at a time, in a copy of the "
+        f"project; {noticed} were noticed.",
+        "Made by `make faults`; the seconds are those of the tests until the first of them failed.",
         "",
         "| fault | noticed by | seconds |",
         "|---|---|---|",
     ]
-    shown = [
-        (what, name if name == UNNOTICED else f"`{name}`", seconds) for what, name, seconds in rows
-    ]
-    return "\n".join(
-        [*lines, *(f"| {what} | {name} | {seconds:.0f} |" for what, name, seconds in shown), ""]
-    )
+    for what in (what for what in FAULTS if what in rows):
+        name, seconds = rows[what]
+        shown = name if name == UNNOTICED else f"`{name}`"
+        lines.append(f"| {what} | {shown} | {seconds:.0f} |")
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

@@ -91,4 +91,6 @@ def test_originals_get_the_answer_of_their_small_versions(real_folder):
     one, other = ([row for row, _ in predict.predict(model, side)] for side in pairs.T)
     for row, same in zip(one, other, strict=True):
         assert {**row, "file": ""} == {**same, "file": ""}
-    assert np.mean([row["prediction"] is not None for row in one]) > 0.9
+    # The limits leave out 2.5 % of the training images, to which these 70 belong. That more than
+    # six of 70 drawn at random are among them has a probability of 0.2 %
+    assert sum(row["prediction"] is None for row in one) <= 6

@@ -3,7 +3,7 @@
 import pytest
 
 from helpers import paths, results
-from helpers.publishing import readme
+from helpers.publishing import performance, readme
 from helpers.utils import UserError
 
 PAGE = """before
@@ -47,12 +47,24 @@ def test_a_mark_without_a_table_is_an_error(page):
 
 def test_the_tables_are_those_of_the_results():
     tables = readme.tables()
-    assert list(tables) == ["literature", "results", "replication", "modules"]
+    generated = ["literature", "results", "replication", "performance", "scale", "modules"]
+    assert list(tables) == generated
     assert tables["literature"] == results.markdown(results.literature_table())
     assert tables["replication"] == results.markdown(results.replication())
     official = results.official_metrics()
     for experiment in official.experiment.unique():
         assert f"| `{experiment}` |" in tables["results"]
+
+
+@pytest.mark.parametrize("name", ["performance", "scale"])
+def test_the_figure_of_the_speed_stands_below_its_table_once_there_is_one(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(paths, "IMAGES", tmp_path)
+    before = readme.tables()[name]
+    figure = performance.FIGURES[name]
+    (tmp_path / figure).touch()
+    assert readme.tables()[name].removeprefix(before).endswith(f"(images/{figure})")
 
 
 def test_every_module_is_listed_with_its_purpose():

@@ -50,6 +50,15 @@ def test_the_published_table_is_the_one_of_the_run_byte_for_byte(run, published,
     assert (published / name).read_bytes() == (run.results / name).read_bytes()
 
 
+def test_what_fits_were_made_with_is_copied(run, published, pretend_real):
+    pretend_real()
+    known = results.provenance_name(results.experiments(run.results).iloc[0])
+    (run.results / known).parent.mkdir()
+    (run.results / known).write_text("{}")
+    publish(run.folder)
+    assert (published / known).read_text() == "{}"
+
+
 def test_figures_are_copied(run, published, pretend_real):
     pretend_real()
     plotting.save(plt.figure(), run, "02_baseline_roc")

@@ -110,6 +110,8 @@ def test_code_is_folded_where_it_only_sets_up(run, tmp_path):
     assert folded(DENSE)[:2] == [True, True]
     assert not any(folded(DENSE)[2:])
     assert all(folded(site.STORY))
+    story = nbformat.read(tmp_path / "source" / site.STORY, as_version=4)
+    nbformat.validate(story)  # a tag stands once
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,9 @@ def test_code_is_folded_where_it_only_sets_up(run, tmp_path):
         ("[next](04_cnn_iterations.ipynb#One)", "[next](04_cnn_iterations.ipynb#one)", None),
         ("[all](../README.md)", "[all](../README.md)", None),
         ("[card](../models)", "[card](../models/README.md)", None),
-        ("[paper](https://doi.org/10.1/X#Y)", "[paper](https://doi.org/10.1/X#y)", None),
+        ("[paper](https://doi.org/10.1/X#Y)", "[paper](https://doi.org/10.1/X#Y)", None),
+        ("[all](13_final_model.ipynb#All,-in-5?)", "[all](13_final_model.ipynb#all-in-5)", None),
+        ("[below](#Does-it-hold?)", "[below](#does-it-hold)", None),
         (
             "[slides](../presentation/slides.html)",
             '<a href="../presentation/slides.html">slides</a>',

@@ -106,6 +106,14 @@ def test_the_cached_fit_is_stamped_with_its_predictions(run, table):
     assert (fit.folder / "predictions.sha256").read_text() == sha256(saved)
 
 
+def test_what_a_fit_was_made_with_is_kept_beside_its_predictions(run, table):
+    fit, _ = constant_fit(table, run.fits)
+    row = results.experiments(run.results).iloc[0]
+    kept = run.results / "provenance" / f"{row.settings_hash}.json"
+    assert kept == run.results / results.provenance_name(row)
+    assert kept.read_bytes() == (fit.folder / "provenance.json").read_bytes()
+
+
 def test_a_fit_replaces_the_one_with_its_key_and_no_other(run, table):
     before = results.metrics(run.results)
     run.save(*constant_fit(table, run.fits, seed=1), "most_frequent", "official")

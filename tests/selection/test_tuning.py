@@ -267,7 +267,15 @@ def test_a_chief_and_two_workers_share_the_trials(net, tmp_path, monkeypatch, ca
 
     for name in tuning.VARIABLES:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(training, "fit", None)  # whoever trains now fails
     search = tuning.tuner(net, tmp_path)
-    search.search()
-    assert list(tuning.trials(search).trial) == list(range(net.settings.trials))
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fit", None)  # whoever trains now fails
+        search.search()
+    found = tuning.trials(search)
+    assert list(found.trial) == list(range(net.settings.trials))
+    assert not found.duplicated(list(tuning.HYPERPARAMETERS)).any()
+
+    alone = tuning.Cnn(net.settings, net.images, net.table, tmp_path / "alone")
+    for trial in search.oracle.trials.values():
+        recorded = {name: trial.metrics.get_best_value(name) for name in ("val_loss", "val_auc")}
+        assert alone.measure(trial.hyperparameters) == pytest.approx(recorded, rel=1e-6)

@@ -70,10 +70,13 @@ class Setting:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder of results or figures, less what differs from run to run."""
+    """Every file of a folder of results or figures, less what differs from run to run.
+
+    A killed writer leaves a hidden file, which nothing reads: `.<process>-<name>`.
+    """
     found = {}
     for path in folder.rglob("*"):
-        if path.is_file() and path.name != ".lock":
+        if path.is_file() and not path.name.startswith("."):
             found[path.relative_to(folder).as_posix()] = path.read_bytes()
     if "experiments.csv" in found:
         rows = pd.read_csv(folder / "experiments.csv", keep_default_na=False)

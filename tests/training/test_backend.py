@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 
-from helpers import paths, training
+from helpers import data, models, paths, results, training
 from helpers.data import Augmentation
 from helpers.models import keras
 from helpers.training import backend
@@ -35,25 +37,32 @@ import sys
 import numpy as np
 from helpers import training
 from tests.training import test_backend as tests
-training.set_up(seed=0, threads=2, precision=sys.argv[2])
+training.set_up(seed=0, threads=2)
 fitted = tests.fit()
 np.save(sys.argv[1], fitted.predict(tests.IMAGES))
 print(fitted.record["backend"], fitted.record["precision"], fitted.record["settings_hash"])
 print(fitted.history.loss.iloc[0] > fitted.history.loss.iloc[-1])
+print(fitted.record["device"])
 """
 
 
-def elsewhere(path, precision="float32", **environment):
-    """Train in a fresh process; its predictions and what it printed."""
+def run(script, *arguments, **environment):
+    """What a script prints in a fresh process, line by line."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(path), precision],
+        [sys.executable, "-c", script, *arguments],
         cwd=paths.PROJECT,
         env=os.environ | environment,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return np.load(path), done.stdout.split()
+    return done.stdout.splitlines()
+
+
+def elsewhere(path, script=SCRIPT, **environment):
+    """Train in a fresh process; its predictions and what it printed."""
+    printed = run(script, str(path), **environment)
+    return np.load(path), printed
 
 
 def test_settings_are_what_it_was_told():
@@ -62,6 +71,12 @@ def test_settings_are_what_it_was_told():
     assert found == {"threads": builders.THREADS, "precision": "mixed_bfloat16"}
     found["threads"] = 99
     assert backend.settings()["threads"] == builders.THREADS
+
+
+def test_opencv_takes_one_thread_for_an_image():
+    cv2.setNumThreads(3)
+    training.set_up(seed=0, threads=builders.THREADS)
+    assert cv2.getNumThreads() == 1
 
 
 @pytest.mark.parametrize(
@@ -86,16 +101,90 @@ def test_a_fresh_process_gives_the_same_bits(tmp_path):
     here = fit()
     probabilities, printed = elsewhere(tmp_path / "fresh.npy", PYTHONHASHSEED="1")
     np.testing.assert_array_equal(probabilities, here.predict(IMAGES))
-    assert printed == ["tensorflow", "float32", here.record["settings_hash"], "True"]
+    hashed = here.record["settings_hash"]
+    assert printed == [f"tensorflow float32 {hashed}", "True", here.record["device"]]
+
+
+DEVICES = """
+from helpers.models import keras
+spread = keras.distribution.distribution()
+print([spread.get_data_layout((batch, 16)).axes for batch in (16, 15)])
+print(len(fitted.model.trainable_variables[0].value.devices()))
+"""
 
 
 @pytest.mark.slow
-def test_it_trains_on_jax_too(tmp_path):
-    pytest.importorskip("jax")
-    probabilities, printed = elsewhere(tmp_path / "jax.npy", KERAS_BACKEND="jax")
-    assert printed[0] == "jax" and printed[3] == "True"
-    assert probabilities.shape == (len(TABLE),)
-    assert ((probabilities > 0) & (probabilities < 1)).all()
+def test_it_trains_on_jax_too_with_one_device_or_two(tmp_path):
+    """63 images for training, 9 for validation: not all batches can be shared evenly."""
+    one, printed = elsewhere(tmp_path / "one.npy", KERAS_BACKEND="jax")
+    assert printed[0].startswith("jax float32 ") and printed[1:] == ["True", training.device()]
+    assert one.shape == (len(TABLE),) and np.ptp(one) > 0.01
+
+    two, told = elsewhere(
+        tmp_path / "two.npy",
+        SCRIPT + DEVICES,
+        KERAS_BACKEND="jax",
+        CHEST_XRAY_DEVICES="2",
+        XLA_FLAGS="--xla_force_host_platform_device_count=2",
+    )
+    assert told[1:] == ["True", f"2 x {training.device()}", "[('batch', None), (None, None)]", "2"]
+    assert told[0] != printed[0]  # another key
+    np.testing.assert_allclose(two, one, atol=1e-5)
+
+
+def side_by_side(images, table, cache_dir, seed):
+    config = training.TrainingConfig(1, 1, augmentation=AUGMENTATION)
+    build = partial(models.cnn, images.shape[1], (8,), batch_norm=True, dropout=0.3)
+    return training.fit(build, images, table, config, seed=seed, cache_dir=cache_dir)
+
+
+WHOLE_WAY = """
+from functools import partial
+from pathlib import Path
+from helpers import data, results, training
+from tests.training import test_backend as tests
+training.set_up(seed=0, threads=1)
+table = data.split(data.index(), "official", 0)
+images = data.load(table, 32)
+run = results.Run("03_dense", "jax", table, resamples=50)
+fits = training.fit_all(partial(tests.side_by_side, images, table, run.fits), [(0,), (1,)])
+for fit in fits:
+    run.evaluate(fit, images, table, "dense", "official")
+names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+print(sum("XLAEigen" in name for name in names))
+"""
+
+
+@pytest.mark.slow
+def test_on_jax_fits_side_by_side_end_in_saved_predictions(tmp_path, index):
+    environment = {"CHEST_XRAY_RUNS": str(tmp_path), "CHEST_XRAY_CACHE": str(tmp_path / "cache")}
+    threads = run(WHOLE_WAY, KERAS_BACKEND="jax", **environment)
+    folder = tmp_path / "jax-synthetic" / "results"
+    fits = results.experiments(folder)
+    assert list(fits.backend) == ["jax", "jax"] and list(fits.seed) == [0, 1]
+    first, second = (results.predictions("dense", seed=seed, folder=folder) for seed in (0, 1))
+    assert len(first) == (data.split(index, "official", 0).split != "train").sum()
+    assert not first.p_pneumonia.equals(second.p_pneumonia)
+    assert results.metrics(folder).query("metric == 'auc'").value.between(0, 1).all()
+    if sys.platform == "linux":
+        assert threads == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("backend_name", "wanted", "message"),
+    [
+        ("tensorflow", "2", "needs the JAX backend: set KERAS_BACKEND=jax"),
+        ("jax", "3", "CHEST_XRAY_DEVICES=3: give a number from 1 to 2"),
+        ("jax", "0", "give a number"),
+        ("jax", "all", "give a number"),
+    ],
+)
+def test_devices_that_are_not_there(monkeypatch, backend_name, wanted, message):
+    monkeypatch.setenv("CHEST_XRAY_DEVICES", wanted)
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend_name)
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0", "gpu:1"])
+    with pytest.raises(UserError, match=message):
+        training.device()
 
 
 def test_the_seed_fixes_what_is_drawn_afterwards():

@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import importlib
 import json
+import platform
 from functools import partial
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_the_record_is_written_last(tmp_path, monkeypatch):
 
     monkeypatch.setattr(cache, "write_atomically", record)
     fit(cache_dir=tmp_path, config=dataclasses.replace(CONFIG, epochs=1))
-    assert written[-1] == cache.RECORD and len(written) == 3
+    assert written[-1] == cache.RECORD and len(written) == 4
 
 
 def test_what_is_written_is_read_and_replaces_what_was_there(tmp_path):
@@ -122,6 +123,21 @@ def test_what_is_written_is_read_and_replaces_what_was_there(tmp_path):
     pd.testing.assert_frame_equal(again, history)
     stamped = record | {"sha256": sha256(folder / cache.WEIGHTS)}
     assert json.loads((folder / cache.RECORD).read_text()) == stamped
+
+
+@pytest.mark.parametrize("one", [fit, fit_estimator])
+def test_what_a_fit_was_made_with_and_from_lies_beside_it(one, tmp_path):
+    made = one(cache_dir=tmp_path)
+    found = json.loads((made.folder / cache.PROVENANCE).read_text())
+    assert found["libraries"]["numpy"] == np.__version__
+    assert found["libraries"]["keras"] == keras.__version__
+    assert found["python"] == platform.python_version()
+    assert found["settings"]["data"] == cache.data_digest(TABLE, IMAGES if one is fit else FEATURES)
+    assert found["settings"]["seed"] == 0
+    assert len((made.folder / cache.PROVENANCE).read_bytes()) < 5000
+    if one is fit:
+        assert found["settings"]["config"]["batch_size"] == 16
+        assert found["settings"]["config"]["augmentation"] == {"rotation": 10, "flip": True}
 
 
 # The key

@@ -105,12 +105,6 @@ def test_it_stops_early_and_keeps_the_best_epoch(overfitted):
     assert history.val_loss.iloc[-1] > history.val_loss.min() * 1.01
 
 
-def test_validation_images_are_not_augmented():
-    fitted = fit(augmentation=AUGMENTATION, mixup=0.4)
-    best = fitted.history.val_loss.min()
-    assert loss(fitted, IMAGES, TABLE, "val") == pytest.approx(best, rel=1e-4)
-
-
 def test_without_early_stopping_the_best_epoch_is_kept_too():
     images, table = noisy_labels()
     fitted = fit(partial(NETWORK, units=(32,)), images, table, epochs=12, learning_rate=0.01)
