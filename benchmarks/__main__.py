@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -121,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
                 scale.measure() if part == "scale" else costs.measure()
             elif part == "series":
                 found += [row(part, name, [value], note) for name, value, note in series.measure()]
-            for name in filter(partial(str.__contains__, options.only), rows.ROWS.get(part, ())):
+            for name in (name for name in rows.ROWS.get(part, ()) if options.only in name):
                 found.append(row(part, name, *measure(part, name, folder, options.threads)))
                 print("{part}, {name}: {value:.1f} {unit} {note}".format(**found[-1]), flush=True)
     if found:
@@ -162,7 +161,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axis.invert_yaxis()
         axis.tick_params(labelsize=8)
         if part.ratio.max() > 20:
-            axis.set(xscale="log", xlim=(0.5, 8 * part.ratio.max()))
+            axis.set(xscale="log", xlim=(0.5 * part.ratio.min(), 8 * part.ratio.max()))
     np.atleast_1d(axes)[-1].set_xlabel("times as fast as the usual way")
     return figure
 

@@ -61,9 +61,10 @@ def draw(table: pd.DataFrame):
             axes, [*(f"{step}_seconds" for step in STEPS), "memory_mb"], strict=True
         ):
             line = axis.plot(rows["count"], rows[name], "o-", label=f"{side} pixels")[0]
-            last = rows.iloc[-1]
-            growth = 1 if name == "memory_mb" else 1e6 / last["count"]
-            ends = [last["count"], 1e6], [last[name], last[name] * growth]
+            first, last = rows.iloc[0], rows.iloc[-1]
+            slope = (last[name] - first[name]) / (last["count"] - first["count"])
+            end = last[name] + slope * (1e6 - last["count"])
+            ends = [last["count"], 1e6], [last[name], end]
             axis.plot(*ends, ":", color=line.get_color())
     for axis, title in zip(
         axes, [*(f"{step}, seconds" for step in STEPS), "memory, MB"], strict=True

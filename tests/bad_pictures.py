@@ -312,7 +312,7 @@ DICOM = [
     Case("12 bits without a window", _dicom(factor=16, BitsStored=12), ANSWERED),
     Case(
         "12 bits without a window, narrow",
-        _dicom(factor=2, offset=1500, BitsStored=12),
+        _dicom(offset=1500, change=lambda values: values // 4, BitsStored=12),
         ANSWERED,
     ),
     Case("a window without values", _dicom(WindowCenter=None, WindowWidth=None), ANSWERED),

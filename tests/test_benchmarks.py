@@ -68,3 +68,13 @@ def test_figure_shows_each_part_that_is_in_images_a_second():
         table(("machine", "a", [1.0]), ("loading", "usual", [2.0]), ("loading", "ours", [99.0]))
     )
     assert [axis.get_title() for axis in benchmark.draw(found).axes] == ["loading"]
+
+
+@pytest.mark.parametrize(("only", "measured"), [("", 2), ("bfloat16", 1)])
+def test_every_row_that_is_asked_for_is_measured(tmp_path, monkeypatch, only, measured):
+    monkeypatch.setattr(benchmark, "measure", lambda part, name, *_: ([len(name)], "a note"))
+    path = tmp_path / "benchmark.csv"
+    assert benchmark.main(["machine", "--only", only, "--count", "2", "--out", str(path)]) == 0
+    found = pd.read_csv(path)
+    assert list(found.name) == list(rows.ROWS["machine"])[-measured:]
+    assert (found.value == found.name.str.len()).all() and found.device.notna().all()

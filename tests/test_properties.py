@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from helpers import data, evaluation, paths, reading, results
+from helpers import data, evaluation, paths, reading
 from helpers.data import LABELS
 from helpers.utils import UserError
 from tests import builders
@@ -194,44 +194,6 @@ def test_the_auc_follows_the_order_of_the_probabilities_alone(table):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("results")
-
-
-names = st.text("abcdefghijklmnopqrstuvwxyz_0123456789", min_size=1, max_size=20)
-numbers = st.floats(0, 1) | st.just(np.nan)
-
-
-@quick
-@given(
-    prediction_tables(),
-    names,
-    protocols,
-    seeds,
-    st.sampled_from(["", 0, 4]),
-    st.sampled_from([1, 3]),
-)
-def test_results_are_read_as_they_were_written(folder, table, experiment, protocol, seed, fold, k):
-    key = dict(zip(results.KEY, (experiment, protocol, seed, fold), strict=True))
-    if k == 3:
-        p = table.pop("p_pneumonia")
-        table = table.assign(p_normal=1 - p, p_bacteria=p / 2, p_virus=p / 2)
-    row = dict.fromkeys(results.EXPERIMENT_COLUMNS, "1e5") | key | {"settings_hash": "0123e45"}
-    official = table.split.where(data.PROTOCOLS[protocol].official_test, "train")
-    manifest = table.assign(official_split=official, number=0, duplicate_group=-1)
-    manifest[data.MANIFEST_COLUMNS].to_csv(folder / "manifest.csv", index=False)
-    table = evaluation.check(table)
-    measured = results.measure(row, table, set(), resamples=50)
-    for _ in range(2):  # the second time in place of the first
-        results.merge(folder, row, table, measured)
-    again = results.predictions(**key, folder=folder)
-    pd.testing.assert_frame_equal(again[table.columns], table, check_dtype=False)
-    own = {name: str(value) for name, value in key.items()}
-    for stored, expected in (
-        (results.metrics(folder), measured),
-        (results.experiments(folder), pd.DataFrame([row])[results.EXPERIMENT_COLUMNS]),
-    ):
-        mine = stored[(stored[results.KEY].astype(str) == own).all(axis=1)].reset_index(drop=True)
-        expected = expected.astype({"fold": str})
-        pd.testing.assert_frame_equal(mine.astype(str), expected.astype(str))
 
 
 @quick

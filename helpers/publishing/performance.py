@@ -52,11 +52,13 @@ def scale() -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=columns, index=pd.Index([], name="not measured yet"))
     table = pd.read_csv(path)
-    largest = table.sort_values("count").groupby("side").tail(1)
-    factor = MILLION / largest["count"]
-    grown = [*(f"{step}_seconds" for step in STEPS), "cache_mb"]
-    extended = largest.assign(count=MILLION, **{name: largest[name] * factor for name in grown})
-    rows = pd.concat([table, extended.sort_values("side")]).rename(columns={"count": "files"})
+    grown = [*(f"{step}_seconds" for step in STEPS), "cache_mb", "memory_mb"]
+    sides = table.sort_values("count").groupby("side")
+    first, last = sides.first(), sides.last()
+    slopes = (last[grown] - first[grown]).div(last["count"] - first["count"], axis=0)
+    extended = last[grown] + slopes.mul(MILLION - last["count"], axis=0)
+    extended = extended.assign(count=MILLION).reset_index()
+    rows = pd.concat([table, extended]).rename(columns={"count": "files"})
     shown = [
         [
             *(f"{row.files:,}" + (" (extended)" if row.files == MILLION else ""), f"{row.side}"),
