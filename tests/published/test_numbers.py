@@ -54,6 +54,9 @@ SAID = {  # number: what it is, or who says it
     "4.0": "CC BY 4.0",
     "2.0": "Apache 2.0",
     "10.17632": "a DOI",
+    "91": "a claim: results/claims.csv",
+    "512": "side of the pictures of benchmarks/",
+    "128": "side of the network's input in benchmarks/, and its most filters",
 }
 ORDER = re.compile(r"\d\d|(?:19|20)\d\d|[1-9]")  # notebooks, years, numbers of figures and lists
 BEFORE = re.compile(
