@@ -18,6 +18,7 @@ from helpers.lungs.localiser import (
     open_localiser,
     random_window,
 )
+from helpers.lungs.sampling import widened
 
 __all__ = [
     "EDGES",
@@ -39,5 +40,6 @@ __all__ = [
     "moved_boxes",
     "open_localiser",
     "random_window",
+    "widened",
     "with_crop",
 ]
