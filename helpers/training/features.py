@@ -1,15 +1,16 @@
 """Features of frozen pretrained networks: computed once, kept for every notebook and seed."""
 
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
-from helpers import data, models
+from helpers import models, paths
 from helpers.models import Base, InitialWeights
 from helpers.models.backbones import RANDOM
 from helpers.training import backend, cache
-from helpers.utils import sha256, short_digest
+from helpers.utils import sha256, short_digest, write_atomically
 
 VERSION = 1  # raise it when the same images and network give other features
 
@@ -32,17 +33,18 @@ def features(
         seed: of the weights, where they are random.
 
     Returns:
-        float32, (n, features), memory-mapped and read-only, and what they were made by.
+        float32, (n, features), and what they were made by.
     """
     weights = sha256(Path(initial.path)) if initial.path else seed
     facts = sorted(backend.facts().items()), backend.versions()
     key = short_digest(VERSION, cache.digest(images), images.shape, backbone, weights, *facts)
-
-    def make() -> np.ndarray:
-        values, base = models.features(images, backbone, initial, seed)
-        size(lambda: np.array(base.parameters))  # before the features, which say that all is there
-        return values
-
-    size = partial(data.kept, f"features-{key}-parameters")
-    values = data.kept(f"features-{key}", make)
-    return values, Base(initial.source, images.shape[1], int(size(lambda: None)))
+    path = paths.CACHE / f"features-{key}.npz"
+    with (
+        suppress(OSError, ValueError, KeyError, EOFError, BadZipFile),  # not there, or damaged
+        np.load(path) as found,
+    ):
+        return found["values"], Base(initial.source, images.shape[1], int(found["parameters"]))
+    values, base = models.features(images, backbone, initial, seed)
+    kept = {"values": values, "parameters": base.parameters}
+    write_atomically(path, lambda aside: np.savez(aside, **kept))
+    return values, base

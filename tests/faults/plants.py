@@ -159,8 +159,8 @@ FAULTS = {
             "validation images are augmented",
             patch(
                 FIT,
-                "validation_data=Batches(inputs[val], targets[val]),",
-                "validation_data=Batches(inputs[val], targets[val], config, seed),",
+                "validation_data=Batches(inputs, targets, rows=val),",
+                "validation_data=Batches(inputs, targets, config, seed, val),",
             ),
             OF_FIT,
         ),

@@ -257,7 +257,7 @@ def test_keras_downloads_where_there_is_a_network(name, monkeypatch, tmp_path, c
 
 
 def test_addresses_and_checksums_are_those_of_keras():
-    folder = Path(keras.applications.__file__).parents[2] / "src" / "applications"
+    folder = Path(keras.applications.__file__).parents[1] / "src" / "applications"
     source = "".join(path.read_text() for path in folder.glob("*.py"))
     for name, known in models.BACKBONES.items():
         assert known.url.startswith("https://storage.googleapis.com/tensorflow/keras-applications/")

@@ -100,7 +100,8 @@ def test_the_best_of_each_notebook_stands_beside_the_constant_answer(folder):
 
 def test_folds_are_told_by_where_their_images_come_from(folder):
     rows = builders.validation_and_test(n=60, classes=3)
-    table = rows[["file", "patient", "label"]].assign(official_split="train")
+    facts = {"official_split": "train", "number": 0, "duplicate_group": 0}
+    table = rows[["file", "patient", "label"]].assign(**facts)
     table.loc[table.index[rows.split == "test"][:20], "official_split"] = "test"
     table.to_csv(folder / "manifest.csv", index=False)
     for fold in (0, 1):
@@ -197,4 +198,5 @@ def test_two_names_are_compared_on_the_same_images(folder, monkeypatch):
 
 def manifest_of_all():
     """The images of `builders.validation_and_test`."""
-    return builders.validation_and_test(n=60)[["file", "patient"]]
+    rows = builders.validation_and_test(n=60)
+    return rows[["file", "patient", "label"]].assign(official_split=rows.split)
