@@ -3,8 +3,11 @@
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import cloudpickle
 import joblib
+import numpy as np
 
 from helpers.training import backend, cache
 from helpers.training.fit import Fit
@@ -23,7 +26,7 @@ def fit_all(fit: Callable[..., Fit], jobs: Sequence[tuple]) -> list[Fit]:
     if len(jobs) < 2 or backend.room() < 2:
         return [fit(*job) for job in jobs]
     found = [_finished(fit, job) for job in jobs]
-    call_all(_train, [(fit, job) for job, one in zip(jobs, found, strict=True) if one is None])
+    call_all(_train, [(fit, *job) for job, one in zip(jobs, found, strict=True) if one is None])
     return [fit(*job) if one is None else one for job, one in zip(jobs, found, strict=True)]
 
 
@@ -35,7 +38,8 @@ def call_all(function: Callable, jobs: Sequence[tuple]) -> list:
 
     Args:
         function: of an importable module, or a partial of one.
-        jobs: its arguments, and what it gives, must be picklable.
+        jobs: its arguments, which may hold networks; memory-mapped arrays among them are shared.
+            They, and what it gives, must be picklable.
     """
     processes = min(len(jobs), backend.room())
     if processes < 2:
@@ -43,14 +47,26 @@ def call_all(function: Callable, jobs: Sequence[tuple]) -> list:
     call = joblib.delayed(_alone)
     with warnings.catch_warnings():  # joblib replaces a worker whose memory has grown
         warnings.filterwarnings("ignore", "A worker stopped while some jobs")
-        return joblib.Parallel(processes)(call(backend.settings(), function, job) for job in jobs)
+        packed = (tuple(map(_pack, job)) for job in jobs)
+        return joblib.Parallel(processes)(call(backend.settings(), function, job) for job in packed)
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """An argument that is opened when the process is set up: a network starts TensorFlow."""
+
+    content: bytes
+
+
+def _pack(argument):
+    return argument if isinstance(argument, np.ndarray) else _Packed(cloudpickle.dumps(argument))
 
 
 def _alone(settings: dict, function: Callable, job: tuple):
     """In a process of its own."""
     os.environ["TQDM_DISABLE"] = "1"
     backend.set_up(0, **settings)
-    return function(*job)
+    return function(*(cloudpickle.loads(x.content) if isinstance(x, _Packed) else x for x in job))
 
 
 def _finished(fit: Callable[..., Fit], job: tuple) -> Fit | None:
@@ -62,6 +78,6 @@ def _finished(fit: Callable[..., Fit], job: tuple) -> Fit | None:
         return None
 
 
-def _train(fit: Callable[..., Fit], job: tuple) -> None:
+def _train(fit: Callable[..., Fit], *job) -> None:
     """The finished fit stays in the cache: it need not travel."""
     fit(*job)

@@ -23,17 +23,18 @@ def fit(cache_dir, seed):
 
 @pytest.fixture
 def started(monkeypatch):
-    """Instead of processes: how many were wanted at a time, and what each was to do."""
+    """Instead of processes: how many were wanted at a time, and for how many calls."""
     wanted = []
+    monkeypatch.setenv("TQDM_DISABLE", "1")
 
     class Parallel:
         def __init__(self, processes):
             self.processes = processes
 
         def __call__(self, calls):
-            calls = [arguments for _, arguments, _ in calls]
-            wanted.append((self.processes, calls))
-            return [function(*job) for _, function, job in calls]
+            calls = list(calls)
+            wanted.append((self.processes, len(calls)))
+            return [function(*job) for function, job, _ in calls]
 
     monkeypatch.setattr(joblib, "Parallel", Parallel)
     return wanted
@@ -44,8 +45,7 @@ def test_no_more_processes_than_jobs_or_room(backend, started, monkeypatch, core
     monkeypatch.setattr(joblib, "cpu_count", lambda: cores)
     jobs = [(2, 1), (3, 1), (4, 1)]
     assert training.call_all(pow, jobs) == [2, 3, 4]  # in the order of the jobs
-    told = {"threads": builders.THREADS, "precision": "float32"}
-    assert started == [(processes, [(told, pow, job) for job in jobs])]
+    assert started == [(processes, 3)]
 
 
 def test_without_room_one_comes_after_the_other(backend, started, monkeypatch):
@@ -77,15 +77,30 @@ def test_processes_are_started_for_what_is_not_in_the_cache_alone(
 ):
     monkeypatch.setattr(parallel.backend, "room", lambda: 4)
     first = training.fit_all(fit, [(tmp_path, 0), (tmp_path, 1), (tmp_path, 2)])
-    assert [len(calls) for _, calls in started] == [3]
+    assert started == [(3, 3)]
     started.clear()
     assert len(training.fit_all(fit, [(tmp_path, 0), (tmp_path, 1)])) == 2
     assert not started
     again = training.fit_all(fit, [(tmp_path, 2), (tmp_path, 3), (tmp_path, 0), (tmp_path, 4)])
-    asked = [job for _, calls in started for *_, (_, job) in calls]
-    assert asked == [(tmp_path, 3), (tmp_path, 4)]
+    assert started == [(2, 2)]
     assert [one.record["seed"] for one in again] == [2, 3, 0, 4]
     np.testing.assert_array_equal(again[0].predict(IMAGES), first[2].predict(IMAGES))
+
+
+def says(network, images):
+    return network.predict(images, verbose=0)
+
+
+@pytest.mark.slow
+def test_networks_and_images_reach_the_processes(backend, monkeypatch):
+    networks = [builders.network(seed, side=IMAGES.shape[1]) for seed in (0, 1)]
+    monkeypatch.setattr(parallel.backend, "room", lambda: 2)
+    try:
+        found = training.call_all(says, [(network, IMAGES) for network in networks])
+    finally:
+        loky.get_reusable_executor().shutdown(wait=True)
+    for network, said in zip(networks, found, strict=True):
+        np.testing.assert_array_equal(said, says(network, IMAGES))
 
 
 @pytest.mark.slow
