@@ -13,7 +13,8 @@ from helpers import paths, results
 from helpers.publishing import card, pages, readme, slides
 
 MEGABYTE = 1_000_000
-FILES = {"README.md": ("literature", "results", "replication"), "CONTRIBUTING.md": ("modules",)}
+MEASURED = ("literature", "results", "replication")
+FILES = {"README.md": (*MEASURED, "performance", "scale"), "CONTRIBUTING.md": ("modules",)}
 
 
 def wrong_fits(folder: Path, scratch: Path, experiment: str = "") -> list[str]:
@@ -73,7 +74,7 @@ def test_the_pages_show_what_is_generated(file, generated):
     assert readme.shown(paths.PROJECT / file) == {name: generated[name] for name in FILES[file]}
 
 
-@pytest.mark.parametrize("name", FILES["README.md"])
+@pytest.mark.parametrize("name", MEASURED)
 def test_an_edited_readme_is_found(tmp_path, name, generated):
     edited = Path(shutil.copy(paths.README, tmp_path / "README.md"))
     interval = re.findall(r"\((\d+\.\d)-", readme.shown(paths.README)[name])[-1]
