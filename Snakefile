@@ -169,4 +169,5 @@ rule html:
         f"{RUN}/final_notebook.html",
     shell:
         "jupyter nbconvert --log-level ERROR --to html --output-dir {RUN}"
+        " --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_input_tags=hide-input"
         " {RUN}/notebooks/final_notebook.ipynb"
