@@ -119,10 +119,10 @@ FIGURES = ("tests/published/test_ties.py::test_every_figure_was_drawn_from_the_p
 SHIPPED = ("tests/published/test_ties.py::test_the_shipped_model_takes_ill_phantoms_for_more_ill",)
 NUMBERS = ("tests/published/test_numbers.py",)
 SOURCES = ("tests/published/test_sources.py",)
-METRICS_CSV = ("tests/test_published.py::test_every_metric_follows_from_the_predictions",)
-TABLES = ("tests/test_published.py::test_the_pages_show_what_is_generated",)
-CARD = ("tests/test_published.py::test_the_model_is_the_one_that_its_card_describes",)
-SLIDES = ("tests/test_published.py::test_the_slides_show_the_published_results",)
+METRICS_CSV = ("tests/published/test_generated.py::test_every_metric_follows_from_the_predictions",)
+TABLES = ("tests/published/test_generated.py::test_the_pages_show_what_is_generated",)
+CARD = ("tests/published/test_generated.py::test_the_model_is_the_one_that_its_card_describes",)
+SLIDES = ("tests/published/test_generated.py::test_the_slides_show_the_published_results",)
 STORED = "results/predictions/{}/official-s0.csv"
 
 FAULTS = {
