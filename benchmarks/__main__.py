@@ -137,7 +137,7 @@ def write(table: pd.DataFrame, path: Path) -> None:
     table = with_ratios(table)
     write_atomically(path, lambda aside: table.to_csv(aside, index=False, float_format="%.6g"))
     if path == TABLE:
-        draw(table).savefig(paths.IMAGES / "benchmark.png", dpi=110, bbox_inches="tight")
+        pictures.save(draw(table), "benchmark", path)
 
 
 def draw(table: pd.DataFrame) -> Figure:

@@ -1,10 +1,14 @@
-"""Picture files to measure with: smooth noise, any number of them."""
+"""Picture files to measure with, smooth noise, and the figures of what was measured."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+
+from helpers import paths, results
+from helpers.utils import sha256
 
 
 def write(folder: Path, count: int, side: int) -> Path:
@@ -20,3 +24,9 @@ def write(folder: Path, count: int, side: int) -> Path:
         cv2.imwrite(str(place), picture)
     pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
     return folder
+
+
+def save(figure: Figure, name: str, table: Path) -> None:
+    """Write a figure as `<name>.png` into the published ones; it names the table behind it."""
+    told = {"Source": sha256(table)[: results.SHORT]}
+    figure.savefig(paths.IMAGES / f"{name}.png", dpi=110, bbox_inches="tight", metadata=told)

@@ -50,7 +50,7 @@ def measure() -> None:
     table = pd.DataFrame(found)
     path = paths.RESULTS / "scale.csv"
     write_atomically(path, lambda aside: table.to_csv(aside, index=False, float_format="%.4g"))
-    draw(table).savefig(paths.IMAGES / "scale.png", dpi=110, bbox_inches="tight")
+    pictures.save(draw(table), "scale", path)
 
 
 def draw(table: pd.DataFrame):

@@ -225,7 +225,8 @@ def figures(folder: Path, images: Path | None = None) -> list[str]:
     A figure names the tables that it was drawn from; of those that `make publish` copied before
     figures did so, the digest stands in a table.
     """
-    tables = [*(folder / "predictions").rglob("*.csv"), folder / "metrics.csv"]
+    measured = [folder / name for name in ("metrics.csv", "benchmark.csv", "scale.csv")]
+    tables = [*(folder / "predictions").rglob("*.csv"), *filter(Path.exists, measured)]
     published = {sha256(path)[: results.SHORT] for path in tables} | {"images", "alone"}
     listed = pd.read_csv(folder / results.FIGURES, index_col="figure").sha256
     wrong = []
