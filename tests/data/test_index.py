@@ -132,14 +132,17 @@ def test_duplicates_share_a_group(index):
 
 
 def test_time_is_linear_in_the_files(folder):
-    seconds = []
+    least = []
     for count in (5_000, 20_000):
         bad_data.many_empty(folder, count)
-        start = time.process_time()
-        with pytest.raises(UserError, match=rf"^{count} unreadable"):
-            data.index(folder)
-        seconds.append(time.process_time() - start)
-    assert seconds[1] < 8 * seconds[0]  # four times as many
+        seconds = []
+        for _ in range(3):
+            start = time.process_time()
+            with pytest.raises(UserError, match=rf"^{count} unreadable"):
+                data.index(folder)
+            seconds.append(time.process_time() - start)
+        least.append(min(seconds))
+    assert least[1] < 10 * least[0]  # four times as many; a square would be sixteen
 
 
 # The data set

@@ -6,11 +6,15 @@ import subprocess
 import time
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 MARK = "WATCHED_BY_TESTS"  # a variable that children inherit, also those in sessions of their own
+
+
+heard = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
 
 
 class Watched:
@@ -34,6 +38,7 @@ class Watched:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=heard,  # what runs in the background of a shell is deaf to Ctrl-C
             )
 
     def alive(self) -> list[psutil.Process]:
