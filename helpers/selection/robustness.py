@@ -82,8 +82,8 @@ def predict(
     Returns:
         The columns of `evaluation.predict`, three classes collapsed, candidate and corruption.
     """
-    names = [UNCHANGED, *CORRUPTIONS]
-    parts = [names[start :: training.room()] for start in range(training.room())]
+    names, side_by_side = [UNCHANGED, *CORRUPTIONS], training.room()
+    parts = [names[start::side_by_side] for start in range(side_by_side)]
     jobs = [(candidates, pictures, table, localiser, part) for part in parts]
     tables = {key: one for part in training.call_all(_predict, jobs) for key, one in part.items()}
     ordered = {(name, one): tables[name, one] for one in names for name in candidates}
