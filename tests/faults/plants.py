@@ -334,7 +334,7 @@ FAULTS = {
         ),
         Fault(
             "a metric is edited",
-            number("results/metrics.csv", r"final,official,0,,test,all,,,auc,(0\.\d+)"),
+            number("results/metrics.csv", r"final,official,0,,test,all,,,auc,(0\.\d\d)"),
             METRICS_CSV,
         ),
         Fault(
