@@ -52,6 +52,7 @@ def test_predict_of_one_split_or_of_none():
     [
         (np.full(6, np.nan), "not in 0-1"),
         (np.full(6, 1.5), "not in 0-1"),
+        (np.full(6, -0.5), "not in 0-1"),
         (np.zeros((6, 2)), "want 1 or 3 columns"),
     ],
 )

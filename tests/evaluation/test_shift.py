@@ -40,16 +40,19 @@ def test_scores_are_of_images_whose_patient_was_not_met():
     of_patient = (np.arange(100) % 2 == 0)[PATIENTS]
     scores = evaluation.out_of_fold_scores(LogisticRegression(), own, of_patient, PATIENTS)
     assert abs(evaluation.told_apart(of_patient, scores, PATIENTS, resamples=50).value - 0.5) < 0.2
+    assert len(set(scores)) > 2  # how much, not only which
     scores = evaluation.out_of_fold_scores(
         LogisticRegression(), of_patient[:, None].astype(float), of_patient, PATIENTS
     )
     assert evaluation.told_apart(of_patient, scores, PATIENTS, resamples=50).value == 1
 
 
-def test_too_small_a_group_is_said():
-    few = np.arange(200) < 3
-    with pytest.raises(UserError, match="3 of 200 images"):
-        evaluation.out_of_fold_scores(LogisticRegression(), SCORES[:, None], few, PATIENTS)
+@pytest.mark.parametrize("few", [3, 197])
+def test_too_small_a_group_is_said(few):
+    with pytest.raises(UserError, match=f"{few} of 200 images"):
+        evaluation.out_of_fold_scores(
+            LogisticRegression(), SCORES[:, None], np.arange(200) < few, PATIENTS
+        )
 
 
 def test_the_gain_of_one_pair_is_that_of_compare():

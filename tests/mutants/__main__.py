@@ -22,7 +22,7 @@ from tests import tried
 TABLE = Path(__file__).with_name("SURVIVORS.md")
 EACH = 15
 KILLED = ("killed", "timeout")
-ANY = "helpers.results.checked.*__mutmut_1"  # with the first run all mutants are made
+FIRST = "helpers.results.checked.x_facts__mutmut_1"  # with the first run all mutants are made
 HEAD = """\
 # Which mutants survive
 
@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = paths.PROJECT / "mutants"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "data").mkdir(parents=True)
-    mutmut("run", ANY, told=True)
+    mutmut("run", FIRST, told=True)
     sample = drawn(list(outcomes()), options.each)
     mutmut("run", "--max-children", str(options.jobs), *sample, told=True)
     became = outcomes()

@@ -44,6 +44,7 @@ def test_the_standard_error_is_that_of_a_sample():
 
 def test_one_fold_alone_has_no_error_and_decides_by_its_sign():
     assert selection.accepted(gains(some=[0.01], none=[0.0], less=[-0.01])) == ["some"]
+    assert selection.accepted(gains(once=[0.01, np.nan], never=[-0.01, np.nan])) == ["once"]
 
 
 def test_what_is_only_compared_is_not_accepted():
@@ -110,6 +111,14 @@ def test_a_label_is_in_doubt_where_the_image_looks_like_the_average_of_the_other
     assert selection.doubtful(rows) == doubted
     assert selection.doubtful(evaluation.collapse(rows)) == doubted
     assert selection.doubtful(rows.assign(split="val")) == doubted
+
+
+@pytest.mark.parametrize(
+    ("p", "doubted"), [([0.5, 0.1, 0.5, 0.5], 0), ([0.5, 0.5, 0.5, 0.9], 2)], ids=["normal", "ill"]
+)
+def test_a_label_is_in_doubt_where_the_image_is_the_average_of_the_other_class(p, doubted):
+    rows = table_of(p, ["normal", "normal", "virus", "bacteria"])
+    assert selection.doubtful(rows) == {rows.file[doubted]}
 
 
 def test_where_the_classes_are_told_apart_no_label_is_in_doubt():
