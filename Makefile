@@ -70,7 +70,9 @@ mutants: .venv/.complete  ## would a test notice a small change of the code? int
 
 coverage: .venv/.complete  ## lines and branches of helpers that the unit tests reach, into tests/COVERAGE.md
 	@$(TESTED) pytest -n $(WORKERS) --dist loadfile -m "not notebooks and not real" --cov --cov-report=
-	@$(TESTED) coverage report --format=markdown --sort=cover --skip-covered > tests/COVERAGE.md
+	@{ printf '# Coverage\n\nLines and branches of `helpers` that tests reach in their own process: all but those of notebooks and of the'; \
+	  printf ' real radiographs. By `make coverage`.\n\n'; \
+	  $(TESTED) coverage report --format=markdown --sort=cover --skip-covered; } > tests/COVERAGE.md
 
 soak: .venv/.complete  ## runs that are killed, stopped and starved of disk against undisturbed ones; an hour, into tests/README.md (KILLS=20)
 	@python -m tests.soak --kills $(or $(KILLS),20)

@@ -428,7 +428,7 @@ PREDICTIONS = [
     ("row missing", predictions(lambda table: table[:-1]), "lacks 1 of the official test images"),
     ("unknown file", column("file", "x.jpeg"), "manifest lacks 1 of its images"),
     ("unknown label", column("label", "fungus"), "label"),
-    ("other label", column("label", "normal"), "label"),
+    ("other label", column("label", "normal"), "another label than in the manifest; run the note"),
     ("unknown split", column("split", "dev"), "split"),
     ("no column label", predictions(lambda table: table.drop(columns="label")), "column label"),
     ("no column of p", predictions(lambda table: table.drop(columns="p_pneumonia")), "p_pneumonia"),

@@ -6,6 +6,7 @@ import pytest
 from helpers import models
 from helpers.data import LABELS
 from helpers.models import keras
+from helpers.utils import UserError
 from tests import builders
 from tests.builders import answer
 
@@ -80,3 +81,9 @@ def test_saved_and_loaded_it_says_the_same(members, pictures, tmp_path):
     ensemble.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(answer(again, pictures), answer(ensemble, pictures), atol=1e-6)
+
+
+def test_networks_of_two_classes_are_not_averaged():
+    pair = tuple(builders.network(seed, classes=2, side=SIDE) for seed in range(2))
+    with pytest.raises(UserError, match="three classes"):
+        models.Ensemble(pair).to_model()

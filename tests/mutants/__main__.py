@@ -56,6 +56,12 @@ def outcomes() -> dict[str, str]:
     return dict(line.strip().split(": ") for line in lines if "__mutmut_" in line)
 
 
+def alive(names: list[str]) -> list[str]:
+    """Those of the mutants that were not killed."""
+    became = outcomes()
+    return [name for name in names if became[name] not in KILLED]
+
+
 def module(name: str) -> str:
     return name.rpartition(".")[0]
 
@@ -110,7 +116,7 @@ def written(states: dict[str, str], changes: list[tuple[str, str, str]], each: i
 def outcome() -> tried.Outcome:
     """The row of the mutants among all that was tried; equivalent ones do no harm."""
     count, killed = re.findall(r"(?m)^\| all \| (\d+) \| (\d+) \|", TABLE.read_text())[0]
-    equal = sum(reason.startswith("equivalent") for reason in known().values())
+    equal = TABLE.read_text().count("| equivalent")
     lost = int(count) - int(killed) - equal
     return tried.Outcome("mutants", int(count), equal, lost, int(killed), "make mutants")
 
@@ -120,18 +126,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--each", type=int, default=EACH, help="mutants of a module, at most")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
-    options = parser.parse_args(arguments)
-    folder = paths.PROJECT / "mutants"
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "data").mkdir(parents=True)
-    mutmut("run", FIRST, told=True)
-    sample = drawn(list(outcomes()), options.each)
-    mutmut("run", "--max-children", str(options.jobs), *sample, told=True)
-    became = outcomes()
-    states = {name: became[name] for name in sample}
-    page = written(
-        states, [change(name) for name in sample if states[name] not in KILLED], options.each
+    parser.add_argument(
+        "--again", action="store_true", help="only what survived or was not tried last time"
     )
+    options = parser.parse_args(arguments)
+    if not options.again:
+        folder = paths.PROJECT / "mutants"
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "data").mkdir(parents=True)
+        mutmut("run", FIRST, told=True)
+    sample = drawn(list(outcomes()), options.each)
+    if rest := alive(sample):
+        mutmut("run", "--max-children", str(options.jobs), *rest, told=True)
+    became = outcomes()
+    states = {name: became[name] for name in sample if became[name] != "not checked"}
+    page = written(states, [change(name) for name in alive([*states])], options.each)
     TABLE.write_text(page)
     tried.note([outcome()])
     print(*Counter(states.values()).items(), f"wrote {TABLE}", sep="\n")

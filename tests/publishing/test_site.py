@@ -133,9 +133,9 @@ def test_code_is_folded_where_it_only_sets_up(run, tmp_path):
             None,
         ),
         (
-            "[`tests/`](../tests/)",
-            "[`tests/`](https://github.com/me/it/blob/main/tests)",
-            "`tests/`",
+            "[`parameters/`](../parameters/)",
+            "[`parameters/`](https://github.com/me/it/blob/main/parameters)",
+            "`parameters/`",
         ),
     ],
 )

@@ -224,6 +224,7 @@ def test_only_test_rows_count_for_calibration(folds):
 def test_one_fold_has_no_others_to_be_calibrated_by(folds):
     with pytest.raises(UserError, match="two folds or more"):
         selection.nested_calibration(folds[:1])
+    assert np.isfinite(selection.nested_calibration(folds[:2])).all(axis=None)
 
 
 # The ensemble
