@@ -120,7 +120,7 @@ FOLDERS = [
     ("folder that holds itself", link("train/NORMAL/again", ".."), WHOLE),
     ("layout that holds itself", link("chest_xray", "."), WHOLE),
     ("no folder", remove("."), "no data folder at"),
-    ("no test folder", remove("test"), "has no train/ and test/"),
+    ("no test folder", remove("test"), "has no train/ and test/.* and so on: point CHEST"),
     ("class folder missing", remove("train/NORMAL"), "NORMAL is missing"),
     ("class folder of val missing", remove("val/PNEUMONIA"), "PNEUMONIA is missing"),
     ("class folder in another case", move("train/NORMAL", "train/normal"), "rename .*normal"),

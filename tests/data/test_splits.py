@@ -132,7 +132,7 @@ def test_the_table_of_protocols_says_what_is_tested(name, index):
 
 @pytest.mark.parametrize("name", ["official", "by_image"])
 def test_without_official_test_images_there_is_no_official_split(index, name):
-    with pytest.raises(UserError, match="needs official test images"):
+    with pytest.raises(UserError, match=r"official test images .* Name some in the data folder"):
         data.split(index[index.official_split != "test"], name, 0)
 
 

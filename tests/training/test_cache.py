@@ -319,3 +319,15 @@ def test_only_what_is_chosen_counts():
     assert cache.chosen(off) == cache.chosen(plain)  # fits of before these options are found again
     turned = training.TrainingConfig(2, 1, augmentation=Augmentation(rotation=5, zoom=(1.0, 1.0)))
     assert cache.chosen(turned) == {"epochs": 2, "patience": 1, "augmentation": {"rotation": 5}}
+
+
+def test_the_order_of_a_description_does_not_change_the_key():
+    description = {"model": "a", "config": {"epochs": 2, "patience": 1}}
+    other = {"config": {"patience": 1, "epochs": 2}, "model": "a"}
+    assert cache.settings_hash(description, 1) == cache.settings_hash(other, 1)
+
+
+def test_what_is_no_json_is_written_down_as_its_text(tmp_path):
+    cache.write_provenance(tmp_path, {"weights": tmp_path})
+    found = json.loads((tmp_path / cache.PROVENANCE).read_text())
+    assert found["settings"]["weights"] == str(tmp_path)
