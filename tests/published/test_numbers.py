@@ -55,7 +55,9 @@ SAID = {  # number: what it is, or who says it
     "2.0": "Apache 2.0",
     "10.17632": "a DOI",
     "91": "a claim: results/claims.csv",
-    "512": "side of the pictures of benchmarks/",
+    "1,280": "width of the pictures of benchmarks/, pixels",
+    "960": "their height",
+    "200": "KB of such a picture",
     "128": "side of the network's input in benchmarks/, and its most filters",
 }
 ORDER = re.compile(r"\d\d|(?:19|20)\d\d|[1-9]")  # notebooks, years, numbers of figures and lists
