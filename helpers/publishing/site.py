@@ -17,7 +17,7 @@ import nbformat
 
 from helpers import paths, results
 from helpers.publishing import interactive
-from helpers.utils import UserError
+from helpers.utils import UserError, command_line
 
 STORY = "notebooks/final_notebook.ipynb"
 PAGES = {  # by their place in the project, what the website calls them
@@ -225,16 +225,12 @@ def build(run: Path) -> Path:
     return target / "index.html"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Make the website of the run that the command line names; returns the exit code."""
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """Make the website of the run that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m helpers.publishing.site", description=__doc__)
     parser.add_argument("run", type=Path, nargs="?", default=paths.RUNS / "reference-kermany")
-    try:
-        print(f"wrote {build(parser.parse_args(arguments).run)}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    print(f"wrote {build(parser.parse_args(arguments).run)}")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,9 @@ SAID = {  # number: what it is, or who says it, in the pages that are not below
     "2.0": "Apache 2.0",
     "10.17632": "a DOI",
     "91": "a claim: results/claims.csv",
-    "512": "side of the pictures of benchmarks/",
+    "1,280": "width of the pictures of benchmarks/, pixels",
+    "960": "their height",
+    "200": "KB of such a picture",
     "128": "side of the network's input in benchmarks/, and its most filters",
 }
 OWN = {  # notebook: its numbers, and what they are or where its code says so
