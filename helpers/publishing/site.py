@@ -33,6 +33,7 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 SETTINGS = {"parameters", "injected-parameters"}  # tags of cells
 NOT_EXECUTED = "This notebook has not been executed in the run that is shown, so it has no outputs."
 OLDER = "What is shown here was executed from another version of this notebook."
+ADDED = "injected-parameters"  # the tag of the cell that papermill adds
 SYNTHETIC = "The notebooks ran on synthetic radiographs: they say nothing about patients."
 REDIRECT = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Pediatric pneumonia</title>'
@@ -88,10 +89,14 @@ def _write_notebook(run: Path, place: str, folder: Path) -> bool:
     stored = nbformat.read(paths.PROJECT / place, as_version=4)
     path = run / "notebooks" / Path(place).name
     notebook = nbformat.read(path, as_version=4) if path.exists() else stored
+    own = [cell for cell in notebook.cells if ADDED not in cell.metadata.get("tags", [])]
+    if _code(own) == _code(stored.cells):  # its text may have been edited since
+        for cell, now in zip(own, stored.cells, strict=True):
+            cell.source = now.source
     first, *rest = notebook.cells
     if not any(cell.get("outputs") for cell in rest):
         first.source += f"\n\n```{{note}}\n{NOT_EXECUTED}\n```"
-    elif _sources(notebook) != _sources(stored):
+    elif _code(own) != _code(stored.cells):
         first.source += f"\n\n```{{note}}\n{OLDER}\n```"
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -104,10 +109,9 @@ def _write_notebook(run: Path, place: str, folder: Path) -> bool:
     return path.exists()
 
 
-def _sources(notebook) -> list[str]:
-    """The cells as they were written: without the one that papermill adds."""
-    own = "injected-parameters"
-    return [cell.source for cell in notebook.cells if own not in cell.metadata.get("tags", [])]
+def _code(cells: list) -> list[str]:
+    """The code of cells, with an empty text for each cell that has none."""
+    return [cell.source if cell.cell_type == "code" else "" for cell in cells]
 
 
 def _contents() -> str:
