@@ -8,7 +8,7 @@ import pytest
 
 from helpers import paths
 
-FILES = ("README.md", "CONTRIBUTING.md", "CHECKLIST.md", "data/README.md")
+FILES = ("README.md", "CONTRIBUTING.md", "CHECKLIST.md", "data/README.md", "tests/README.md")
 PLACES = re.compile(
     r"`((?:helpers|notebooks|parameters|results|tests|benchmarks)/[\w./]*|Snakefile)`"
 )

@@ -121,6 +121,7 @@ def fit_localiser(
     loss = keras.losses.Huber(delta=0.02)
     of_boxes = keras.Model(model.input, model.outputs[0])
     of_boxes.compile(optimizer=optimizer, loss=loss, jit_compile=backend.jit_compile())
+    optimizer.build(of_boxes.trainable_variables)  # else TensorFlow traces a step twice
     history = of_boxes.fit(windows, epochs=epochs, shuffle=False, verbose=0).history
     optimizer.finalize_variable_values(of_boxes.trainable_variables)
     if cache_dir:

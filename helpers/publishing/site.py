@@ -25,6 +25,7 @@ PAGES = {  # by their place in the project, what the website calls them
     "models/README.md": "Model card",
     "data/README.md": "The data",
     "CHECKLIST.md": "Reporting checklist",
+    "tests/README.md": "What was tried",
     "CONTRIBUTING.md": "How to change this",
 }
 SLIDES = ("presentation/slides.html", "presentation/slides.pdf")

@@ -180,13 +180,14 @@ def _compile(model: keras.Model, classes: int, config: TrainingConfig, steps: in
     if config.weight_decay:
         optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **ema)
     losses = keras.losses.BinaryCrossentropy, keras.losses.CategoricalCrossentropy
+    accuracies = keras.metrics.BinaryAccuracy, keras.metrics.CategoricalAccuracy
     model.compile(
         optimizer=optimizer,
         loss=losses[classes > 2](label_smoothing=config.label_smoothing),
-        metrics=["accuracy"],
+        metrics=[accuracies[classes > 2]("accuracy")],  # as a word it would be made in the step,
         jit_compile=backend.jit_compile(),
     )
-    model.optimizer.build(model.trainable_variables)  # else TensorFlow traces a step twice
+    model.optimizer.build(model.trainable_variables)  # as these: TensorFlow would trace it twice
 
 
 def fit_estimator(
