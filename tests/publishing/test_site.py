@@ -147,9 +147,9 @@ def test_code_is_folded_where_it_only_sets_up(run, tmp_path):
             None,
         ),
         (
-            "[`tests/`](../tests/)",
-            "[`tests/`](https://github.com/me/it/blob/main/tests)",
-            "`tests/`",
+            "[`helpers/`](../helpers/)",
+            "[`helpers/`](https://github.com/me/it/blob/main/helpers)",
+            "`helpers/`",
         ),
     ],
 )
