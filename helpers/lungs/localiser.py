@@ -113,9 +113,7 @@ def fit_localiser(
     windows = _Windows(images, boxes, seed)
     steps = epochs * len(windows)
     warm = min(2 * len(windows), steps // 2)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warm, warmup_target=5e-4, warmup_steps=warm
-    )
+    rate = backend.CosineDecay(0.0, steps - warm, warmup_target=5e-4, warmup_steps=warm)
     momentum = max(0.0, 1 - 20 / steps)  # a mean over some twentieth of all steps
     optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4, use_ema=True, ema_momentum=momentum)
     loss = keras.losses.Huber(delta=0.02)

@@ -170,7 +170,7 @@ def _compile(model: keras.Model, classes: int, config: TrainingConfig, steps: in
     rate = config.learning_rate
     if config.cosine_decay:
         warm = {"warmup_target": rate, "warmup_steps": config.warm_up * steps}
-        rate = keras.optimizers.schedules.CosineDecay(
+        rate = backend.CosineDecay(
             0.0 if config.warm_up else rate,
             decay_steps=(config.epochs - config.warm_up) * steps,
             **(warm if config.warm_up else {}),
@@ -184,10 +184,11 @@ def _compile(model: keras.Model, classes: int, config: TrainingConfig, steps: in
     model.compile(
         optimizer=optimizer,
         loss=losses[classes > 2](label_smoothing=config.label_smoothing),
-        metrics=[accuracies[classes > 2]("accuracy")],  # as a word it would be made in the step,
+        metrics=[accuracies[classes > 2]("accuracy")],
         jit_compile=backend.jit_compile(),
     )
-    model.optimizer.build(model.trainable_variables)  # as these: TensorFlow would trace it twice
+    # TensorFlow traces a step twice that makes variables: a metric given as a word would, and this
+    model.optimizer.build(model.trainable_variables)
 
 
 def fit_estimator(
