@@ -90,7 +90,7 @@ def test_the_localiser_learns_from_drawn_boxes(real_folder, real_weights, backen
     boxes = lungs.mean_boxes(lungs.drawn_boxes(table)).sample(200, random_state=0)
     images = data.load(table.set_index("file").loc[boxes.index], lungs.LOOKED_AT)
     initial, boxes = models.initial_weights("mobilenet"), boxes.to_numpy()
-    model = lungs.fit_localiser(images[:150], boxes[:150], initial, epochs=8)
+    model = lungs.fit_localiser(images[:150], boxes[:150], initial, epochs=16)
     found, spreads = lungs.locate(model, images[150:])
     guess = np.broadcast_to(boxes[:150].mean(axis=0), (50, 4))
     learnt, blind = (lungs.errors(one, boxes[150:]).mean() for one in (found, guess))
