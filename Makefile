@@ -10,10 +10,12 @@ CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 WORKERS := $(shell echo $$(($(CORES) > 8 ? 8 : $(CORES) > 2 ? $(CORES) : 2)))
 JOBS ?= $(shell echo $$(($(CORES) > 4 ? $(CORES) / 2 : 2)))
 
+TESTED = $(UV) run --quiet --frozen --extra test --extra tested
+
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help run test check data predict demo evaluate publish metrics slides site lab lint benchmark faults soak licences audit
+.PHONY: help run test check data predict demo evaluate publish metrics slides site lab lint benchmark faults mutants coverage soak licences audit
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -63,7 +65,14 @@ benchmark: .venv/.complete  ## ours beside the usual pipelines, on an idle machi
 faults: .venv/.complete  ## would we notice? plants faults in a copy, one at a time; half an hour, into tests/faults/NOTICED.md
 	@python -m tests.faults
 
-soak: .venv/.complete  ## runs that are killed, stopped and starved of disk against undisturbed ones; an hour, into tests/soak/SURVIVED.md (KILLS=20)
+mutants: .venv/.complete  ## would a test notice a small change of the code? into tests/mutants/SURVIVORS.md
+	@$(TESTED) python -m tests.mutants
+
+coverage: .venv/.complete  ## lines and branches of helpers that the unit tests reach, into tests/COVERAGE.md
+	@$(TESTED) pytest -n $(WORKERS) --dist loadfile -m "not notebooks and not real" --cov --cov-report=
+	@$(TESTED) coverage report --format=markdown --sort=cover --skip-covered > tests/COVERAGE.md
+
+soak: .venv/.complete  ## runs that are killed, stopped and starved of disk against undisturbed ones; an hour, into tests/README.md (KILLS=20)
 	@python -m tests.soak --kills $(or $(KILLS),20)
 
 licences: .venv/.complete  ## of everything that is installed

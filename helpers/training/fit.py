@@ -43,6 +43,12 @@ class Fit:
     folder: Path | None = field(default=None, repr=False)
 
     @property
+    def provenance(self) -> Path | None:
+        """What it was made with and from, as JSON; None where there is no such file."""
+        path = self.folder and self.folder / cache.PROVENANCE
+        return path if path and path.exists() else None
+
+    @property
     def kept_epoch(self) -> int:
         """Number, from 1, of the epoch whose weights were kept: the first of least validation loss.
 

@@ -577,9 +577,9 @@ def test_ece_of_known_tables():
     share = truth(table)[0].mean()
     assert evaluation.ece(table.assign(p_pneumonia=0.05)) == pytest.approx(share - 0.05)
     assert evaluation.ece(table.assign(p_pneumonia=truth(table)[0].astype(float))) == 0
-    small = predictions(8, per_patient=1).assign(p_pneumonia=[0.2] * 4 + [0.9] * 4)
-    small["label"] = ["virus"] + ["normal"] * 3 + ["virus"] * 3 + ["normal"]
-    assert evaluation.ece(small) == pytest.approx((0.05 * 4 + 0.15 * 4) / 8)
+    small = predictions(8, per_patient=1).assign(p_pneumonia=[0.2] * 2 + [0.9] * 6)
+    small["label"] = ["virus", "normal"] + ["virus"] * 5 + ["normal"]
+    assert evaluation.ece(small) == pytest.approx((0.3 * 2 + (0.9 - 5 / 6) * 6) / 8)
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -1,13 +1,10 @@
 """Would we notice? Plants faults in a copy, one at a time: `python -m tests.faults [WORDS]`.
 
-Writes `tests/faults/NOTICED.md`, a row a fault. WORDS choose those whose description has one of
-them; the rows of the others stay. Ends with 1 when a fault went unnoticed.
+Writes `tests/faults/NOTICED.md` after each of them, a row a fault. WORDS choose those whose
+description has one of them; the rows of the others stay. Ends with 1 when a fault went unnoticed.
 """
 
 import argparse
-import io
-import multiprocessing
-import os
 import queue
 import re
 import shutil
@@ -15,22 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-import pytest
-
 from helpers import paths
+from tests import tried
 from tests.faults.plants import FAULTS, Fault
 
 TABLE = Path(__file__).with_name("NOTICED.md")
 UNNOTICED = "**nothing**"
 FAILED, PASSED = 1, 0  # exit codes of pytest
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    ["pytest", "keras", "sklearn.metrics", "scipy.stats", "matplotlib"]
-)
 
 
 def tracked() -> list[str]:
@@ -40,10 +31,10 @@ def tracked() -> list[str]:
     return [name for name in done.stdout.split("\0") if name and (paths.PROJECT / name).is_file()]
 
 
-def restore(root: Path, files: list[str]) -> None:
-    """Make a copy like the project again."""
+def restore(root: Path, files: list[str], origin: Path = paths.PROJECT) -> None:
+    """Make a copy like its origin again."""
     for name in files:
-        source, target = paths.PROJECT / name, root / name
+        source, target = origin / name, root / name
         if target.exists():
             facts = [(x.stat().st_size, x.stat().st_mtime_ns) for x in (source, target)]
             if facts[0] == facts[1]:
@@ -53,45 +44,30 @@ def restore(root: Path, files: list[str]) -> None:
 
 
 def ask(root: Path, tests: tuple[str, ...]) -> tuple[int, str, float]:
-    """Exit code of the tests in a copy, the first one that failed, and seconds.
-
-    It runs in a process of its own, forked from one that has imported the libraries already.
-    """
-    reader, writer = PROCESSES.Pipe(duplex=False)
+    """Exit code of the tests in a copy, the first one that failed, and seconds."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     start = time.monotonic()
-    child = PROCESSES.Process(target=_ask, args=(root, tests, writer))
-    child.start()
-    writer.close()
-    try:
-        code, told = reader.recv()
-    except EOFError:
-        code, told = -1, "the process ended without an answer"
-    child.join()
-    if code not in (PASSED, FAILED):
-        print(told[-4000:], file=sys.stderr)
-    found = re.search(r"(?m)^FAILED (\S+)", told)
-    return code, found[1] if found else "", time.monotonic() - start
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=1800
+    )
+    if done.returncode not in (PASSED, FAILED):
+        print(done.stdout[-4000:], done.stderr[-4000:], file=sys.stderr)
+    found = re.search(r"(?m)^(?:FAILED|ERROR) (\S+)", done.stdout)
+    return done.returncode, found[1] if found else "", time.monotonic() - start
 
 
-def _ask(root: Path, tests: tuple[str, ...], writer) -> None:
-    os.chdir(root)
-    for name in [*sys.modules]:
-        if name.partition(".")[0] in ("helpers", "tests"):
-            del sys.modules[name]
-    sys.path[:] = [str(root), *(place for place in sys.path if place != str(paths.PROJECT))]
-    told = io.StringIO()
-    with redirect_stdout(told):
-        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests])
-    writer.send((int(code), told.getvalue()))
+def try_out(
+    fault: Fault, root: Path, files: list[str], origin: Path = paths.PROJECT
+) -> tuple[str, float]:
+    """The test that notices a fault in a copy, or UNNOTICED, and seconds.
 
-
-def try_out(fault: Fault, root: Path, files: list[str]) -> tuple[str, float]:
-    """The test that notices a fault in a copy, or UNNOTICED, and seconds."""
-    restore(root, files)
+    Raises RuntimeError if the tests could not run.
+    """
+    restore(root, files, origin)
     fault.plant(root)
     code, failed, seconds = ask(root, fault.tests)
     if code not in (PASSED, FAILED):
-        raise SystemExit(f"error: the tests of {fault.what!r} could not run: exit code {code}")
+        raise RuntimeError(f"the tests could not run: exit code {code}")
     return failed if code == FAILED else UNNOTICED, seconds
 
 
@@ -102,28 +78,38 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="copies side by side")
     options = parser.parse_args(arguments)
     chosen = [x for x in FAULTS.values() if any(word in x.what for word in options.words or [""])]
-    files, copies = tracked(), queue.Queue()
+    files, copies, rows = tracked(), queue.Queue(), {}
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(options.jobs) as pool:
+        origin = Path(place) / "origin"  # what is edited meanwhile has no part in it
+        restore(origin, files)
         for number in range(options.jobs):
-            restore(Path(place) / str(number), files)
             copies.put(Path(place) / str(number))
 
-        def one(fault: Fault) -> tuple[str, str, float]:
+        def in_a_copy(fault: Fault) -> tuple[str, float]:
             copy = copies.get()
             try:
-                noticed, seconds = try_out(fault, copy, files)
+                return try_out(fault, copy, files, origin)
             finally:
                 copies.put(copy)
-            print(f"{seconds:5.0f} s  {fault.what}: {noticed}", flush=True)
-            return fault.what, noticed, seconds
 
-        rows = {}
-        for what, noticed, seconds in pool.map(one, chosen):
-            rows[what] = [noticed, seconds]
+        asked = tuple(dict.fromkeys(test for fault in chosen for test in fault.tests))
+        unharmed = Fault("(no fault)", lambda root: None, asked)
+        tasks = {pool.submit(in_a_copy, fault): fault.what for fault in (*chosen, unharmed)}
+        failed = []
+        for task in as_completed(tasks):
+            what = tasks[task]
+            if task.exception():
+                failed.append(f"{what}: {task.exception()}")
+                continue
+            noticed, seconds = rows[what] = task.result()
+            print(f"{seconds:5.0f} s  {what}: {noticed}", flush=True)
             TABLE.write_text(written(known() | rows))
-    unnoticed = [what for what, (noticed, _) in rows.items() if noticed == UNNOTICED]
-    print(f"{len(rows)} faults planted, {len(rows) - len(unnoticed)} noticed")
-    return bool(unnoticed)
+            tried.note([outcome()])
+    if rows.pop(unharmed.what, (UNNOTICED,))[0] != UNNOTICED:
+        failed.append("a test fails without any fault")
+    failed += [f"{what}: not noticed" for what, (name, _) in rows.items() if name == UNNOTICED]
+    print(*failed, f"{len(rows)} of {len(chosen)} faults planted", sep="\n")
+    return bool(failed)
 
 
 def known() -> dict[str, list]:
@@ -133,8 +119,16 @@ def known() -> dict[str, list]:
     return {what: [name.strip("`"), float(time)] for what, name, time in rows if what in FAULTS}
 
 
+def outcome() -> tried.Outcome:
+    """The row of the faults among all that was tried."""
+    names = [name for name, _ in known().values()]
+    lost = names.count(UNNOTICED)
+    return tried.Outcome("faults planted", len(names), 0, lost, len(names) - lost, "make faults")
+
+
 def written(rows: dict[str, list]) -> str:
     """The table of faults as a page, in the order of FAULTS."""
+    rows = {what: rows[what] for what in FAULTS if what in rows}
     noticed = sum(name != UNNOTICED for name, _ in rows.values())
     lines = [
         "# Would we notice?",
@@ -146,13 +140,11 @@ def written(rows: dict[str, list]) -> str:
         "| fault | noticed by | seconds |",
         "|---|---|---|",
     ]
-    for what in (what for what in FAULTS if what in rows):
-        name, seconds = rows[what]
+    for what, (name, seconds) in rows.items():
         shown = name if name == UNNOTICED else f"`{name}`"
         lines.append(f"| {what} | {shown} | {seconds:.0f} |")
     return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.exit(main())

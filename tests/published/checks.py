@@ -220,7 +220,7 @@ def facts(folder: Path) -> list[str]:
 
 
 def figures(folder: Path, images: Path | None = None) -> list[str]:
-    """Figures that were not drawn from these results.
+    """Figures that were not drawn from these results, or that show the same as another.
 
     A figure names the tables that it was drawn from; of those that `make publish` copied before
     figures did so, the digest stands in a table.
@@ -229,10 +229,11 @@ def figures(folder: Path, images: Path | None = None) -> list[str]:
     tables = [*(folder / "predictions").rglob("*.csv"), *filter(Path.exists, measured)]
     published = {sha256(path)[: results.SHORT] for path in tables} | {"images", "alone"}
     listed = pd.read_csv(folder / results.FIGURES, index_col="figure").sha256
+    digests = {path: sha256(path) for path in sorted((images or paths.IMAGES).glob("*.png"))}
     wrong = []
-    for path in sorted((images or paths.IMAGES).glob("*.png")):
+    for path, digest in digests.items():
         named = set(plotting.source(path).split())
-        fine = named <= published if named else listed.get(path.stem) == sha256(path)
-        if not fine:
+        fine = named <= published if named else listed.get(path.stem) == digest
+        if not fine or list(digests.values()).count(digest) > 1:
             wrong.append(path.stem)
     return wrong

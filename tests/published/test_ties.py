@@ -254,3 +254,10 @@ def test_a_figure_of_an_older_run_is_noticed(tmp_path, nameless):
     else:
         plotting.save(plt.figure(), where, name)
     assert checks.figures(paths.RESULTS, images) == [name]
+
+
+def test_a_figure_in_place_of_another_is_noticed(tmp_path):
+    names = ["02_baseline_roc", "06_roc"]
+    for name in names:
+        shutil.copy(paths.IMAGES / "02_baseline_roc.png", tmp_path / f"{name}.png")
+    assert checks.figures(paths.RESULTS, tmp_path) == names

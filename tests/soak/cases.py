@@ -21,6 +21,7 @@ import pandas as pd
 from helpers import data
 from helpers.paths import PROJECT
 from tests.soak.watched import Watched
+from tests.tried import Outcome
 
 PATIENTS = 80  # of the phantoms that are read
 SECONDS = (0, 20)  # from where a cell is at work until the run is killed or stopped
@@ -29,20 +30,6 @@ SMALL = "NOTEBOOK=03_dense"  # reads, trains and saves
 LINGER = 30  # seconds that what a killed run leaves may take to go
 EXPERIMENTS = ("most_frequent", "dense", "cnn_1", "final")  # published again and again
 RUN = "smoke-synthetic"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One row of results/soak.csv: how often something was tried, and how it went.
-
-    `noticed` counts the errors that were told in a line; empty where nothing is to be told.
-    """
-
-    case: str
-    tried: int
-    survived: int
-    lost: int
-    noticed: int | None = None
 
 
 @dataclass(frozen=True)
