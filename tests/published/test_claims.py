@@ -609,6 +609,7 @@ def test_a_sentence_stands_in_its_page_and_holds(claim):
     assert claim.holds(paths.RESULTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", CLAIMS, ids=NAMES)
 def test_a_sentence_fails_on_an_edited_copy(claim, tmp_path):
     folder = shutil.copytree(paths.RESULTS, tmp_path / "results")

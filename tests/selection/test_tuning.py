@@ -52,6 +52,7 @@ def with_trials(net, count):
     return tuning.Cnn(settings, net.images, net.table, net.cache_dir)
 
 
+@pytest.mark.slow
 def test_a_search_trains_and_a_second_one_has_nothing_to_do(net, tmp_path, monkeypatch, capsys):
     net = with_trials(net, 2)
     search = tuning.tuner(net, tmp_path)
