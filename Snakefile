@@ -13,11 +13,9 @@ import sys
 
 import grimp
 import nbformat
-import papermill
 import yaml
 
-from helpers import data, paths
-from helpers.parameters import check_values
+from helpers import data, execute, paths
 from helpers.utils import UserError
 
 AFTER = {  # notebook: those whose results it reads
@@ -42,33 +40,6 @@ AFTER["final_notebook"] = list(AFTER)
 HERE = "" if os.getcwd() == str(paths.PROJECT) else f"{paths.PROJECT}/"  # `snakemake --directory`
 VARIABLES = ("CHEST_XRAY_DIR", "CHEST_XRAY_RUNS", "PRETRAINED_DIR")  # of who calls us
 IMPORTS = grimp.build_graph("helpers", exclude_type_checking_imports=True, cache_dir=None)
-
-
-def parameters_of_notebooks(name):
-    """The parameters of each notebook: those of `all` that it has, and its own."""
-    path = paths.PARAMETERS / f"{name}.yaml"
-    if not path.exists():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
-        raise UserError(f"no parameters file {path}. PARAMETERS can be {known}")
-    try:
-        sections = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        told = " ".join(str(error).split())
-        raise UserError(f"{path} is no YAML: {told}. Mend that line") from error
-    if not isinstance(sections, dict) or not all(isinstance(x, dict) for x in sections.values()):
-        raise UserError(f"{path} must name notebooks or `all`, with `PARAMETER: value` below each")
-    if unknown := set(sections) - {"all", *AFTER}:
-        raise UserError(f"{path} names {', '.join(sorted(unknown))}, which is no notebook")
-    chosen = {}
-    for notebook in AFTER:
-        has = papermill.inspect_notebook(str(paths.NOTEBOOKS / f"{notebook}.ipynb"))
-        own = sections.get(notebook, {})
-        if unknown := set(own) - set(has):
-            raise UserError(f"{path}: {notebook} has no parameter {', '.join(sorted(unknown))}")
-        given = {"PARAMETERS": name, "RUN": run_folder(name)} | sections.get("all", {}) | own
-        check_values(given)
-        chosen[notebook] = {key: value for key, value in given.items() if key in has}
-    return chosen
 
 
 def chosen_notebooks():
@@ -115,7 +86,7 @@ try:
     INDEX = data.index(FOLDER, skip_unreadable=bool(config.get("skip_unreadable")))
     DATASET = data.dataset(INDEX)
     NAME = config.get("parameters") or ("smoke" if DATASET == "synthetic" else "reference")
-    PARAMETERS = parameters_of_notebooks(NAME)
+    PARAMETERS = execute.parameters_of(NAME, AFTER, RUN=run_folder(NAME))
     NOTEBOOKS = chosen_notebooks()
 except UserError as error:
     sys.exit(f"error: {error}")

@@ -25,7 +25,8 @@ from helpers import paths
 from helpers.training import backend
 from helpers.utils import write_atomically
 
-COUNT, LOADED, SIDE = 480, 2_000, 512  # pictures, those that are loaded, their side in pixels
+COUNT, LOADED = 480, 2_000  # pictures, and those that are loaded
+SIZE = (1280, 960)  # pixels, about the mean of the published radiographs
 GFLOP = 6 * 0.1934  # of training on one image: a forward pass and two like it backward
 PRODUCTS = "matrix products, {}"
 TABLE = paths.RESULTS / "benchmark.csv"
@@ -115,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
             number = options.count or (LOADED if part == "loading" else COUNT)
             folder = Path(place, str(number))
             if part in rows.ROWS and not folder.exists():
-                pictures.write(folder, number, SIDE)
+                pictures.write(folder, number, *SIZE)
             if part in ("scale", "costs"):  # they write tables of their own
                 scale.measure() if part == "scale" else costs.measure()
             elif part == "series":

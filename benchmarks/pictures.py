@@ -1,4 +1,4 @@
-"""Picture files to measure with, smooth noise, and the figures of what was measured."""
+"""Picture files to measure with, drawn, and the figures of what was measured."""
 
 from pathlib import Path
 
@@ -10,9 +10,14 @@ from matplotlib.figure import Figure
 from helpers import paths, results
 from helpers.utils import sha256
 
+GRAIN = 3  # standard deviation of the noise in gray levels; the files get as large as radiographs
 
-def write(folder: Path, count: int, side: int) -> Path:
-    """Write `count` JPEG files of `side` pixels to `folder`/train, by class, and their table."""
+
+def write(folder: Path, count: int, width: int, height: int) -> Path:
+    """Write `count` JPEG files to `folder`/train, by class, and their table.
+
+    They are smooth and grainy: at 1,280 x 960 pixels some 200 KB, as the published radiographs.
+    """
     generator, rows = np.random.default_rng(0), []
     for number in range(count):
         label = ("normal", "bacteria")[number % 2]
@@ -20,8 +25,11 @@ def write(folder: Path, count: int, side: int) -> Path:
         place = folder / rows[-1]["file"]
         place.parent.mkdir(parents=True, exist_ok=True)
         coarse = generator.integers(0, 256, (16, 16), dtype=np.uint8)
-        picture = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(place), picture)
+        picture = cv2.resize(
+            coarse.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+        )
+        picture += cv2.GaussianBlur(generator.normal(0, GRAIN, picture.shape), (0, 0), 0.7)
+        cv2.imwrite(str(place), picture.clip(0, 255).astype(np.uint8))
     pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
     return folder
 

@@ -36,7 +36,7 @@ def measure() -> None:
     found = []
     for number in counts:
         with tempfile.TemporaryDirectory() as place:
-            folder = pictures.write(Path(place), number, FILE_SIDE)
+            folder = pictures.write(Path(place), number, FILE_SIDE, FILE_SIDE)
             for side in SIDES:
                 if number * side**2 > MOST:
                     continue

@@ -9,6 +9,7 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import papermill
@@ -16,9 +17,47 @@ import yaml
 from nbclient.exceptions import DeadKernelError
 from traitlets.config import Config
 
+from helpers import paths
+from helpers.parameters import check_values
 from helpers.utils import UserError
 
 COLORS_OF_TERMINALS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def parameters_of(name: str, notebooks: Collection[str], **common) -> dict[str, dict]:
+    """The parameters of each notebook: those in common and those of `all` that it has, its own.
+
+    Args:
+        name: of a file in `parameters/`, without its ending; every notebook is told it.
+        notebooks: names of the series.
+        common: further ones, if the file does not give them.
+
+    Raises:
+        UserError: there is no such file, or it holds what no notebook has or may have.
+    """
+    path = paths.PARAMETERS / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
+        raise UserError(f"no parameters file {path}. PARAMETERS can be {known}")
+    try:
+        sections = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        told = " ".join(str(error).split())
+        raise UserError(f"{path} is no YAML: {told}. Mend that line") from error
+    if not isinstance(sections, dict) or not all(isinstance(x, dict) for x in sections.values()):
+        raise UserError(f"{path} must name notebooks or `all`, with `PARAMETER: value` below each")
+    if unknown := set(sections) - {"all", *notebooks}:
+        raise UserError(f"{path} names {', '.join(sorted(unknown))}, which is no notebook")
+    chosen = {}
+    for notebook in notebooks:
+        has = papermill.inspect_notebook(str(paths.NOTEBOOKS / f"{notebook}.ipynb"))
+        own = sections.get(notebook, {})
+        if unknown := set(own) - set(has):
+            raise UserError(f"{path}: {notebook} has no parameter {', '.join(sorted(unknown))}")
+        given = {"PARAMETERS": name} | common | sections.get("all", {}) | own
+        check_values(given)
+        chosen[notebook] = {key: value for key, value in given.items() if key in has}
+    return chosen
 
 
 def execute(source: Path, target: Path, parameters: dict) -> None:

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 
 
@@ -19,6 +21,27 @@ class UserError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
+    """Decorate the function of a command: it returns the exit code, and errors come in one line.
+
+    Returns:
+        The function; its code is 0 or what `main` returns, 1 after a `UserError`, 130 after Ctrl-C.
+    """
+
+    @wraps(main)
+    def ended(*arguments, **named) -> int:
+        try:
+            return main(*arguments, **named) or 0
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return 130
+
+    return ended
 
 
 def shown(name: object) -> str:

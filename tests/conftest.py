@@ -1,6 +1,5 @@
 """What all tests share: a small folder of phantoms in place of whatever this machine holds."""
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -41,7 +40,6 @@ def backend():
     from helpers import training
 
     training.set_up(seed=0, threads=builders.THREADS)
-    gc.freeze()  # what imports left is no garbage: each fit starts with a search for some
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -52,7 +52,7 @@ def test_the_arithmetic_of_the_network_is_what_its_layers_take(backend):
 
 
 def test_the_pictures_can_be_indexed(tmp_path):
-    found = data.index(pictures.write(tmp_path, 6, 64))
+    found = data.index(pictures.write(tmp_path, 6, 64, 64))
     assert len(found) == 6 and found.patient.nunique() == 6
     assert set(found.label) == {"normal", "bacteria"} and (found.width == 64).all()
 

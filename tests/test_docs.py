@@ -48,7 +48,7 @@ def test_the_checklist_has_every_item_of_claim():
     rows = re.findall(r"(?m)^\| (\d+) \| .+ \| (.+) \|$", text)
     assert [int(number) for number, _ in rows] == list(range(1, 45))
     silent = {int(number) for number, said in rows if "the data set does not say" in said}
-    assert silent == {8, 11, 13, 18, 36}
+    assert silent == {8, 11, 13, 17, 18, 36}
 
 
 def test_every_table_of_code_stands_in_the_file_that_its_row_names():

@@ -1,12 +1,50 @@
-"""One notebook by papermill: its copy, its parameters, and what is said when a cell fails."""
+"""One notebook by papermill: its parameters, its copy, and what is said when a cell fails."""
 
 import nbformat
 import pytest
 import yaml
 
-from helpers import execute
+from helpers import execute, paths
+from helpers.utils import UserError
 
 USER_ERROR = "from helpers.utils import UserError\n\nraise UserError('no such thing. Do that')"
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Writes a parameters file; gives the parameters of two notebooks that are chosen by it."""
+    monkeypatch.setattr(paths, "PARAMETERS", tmp_path)
+
+    def write(content):
+        if content:
+            (tmp_path / "mine.yaml").write_text(content)
+        return execute.parameters_of("mine", ["01_eda", "03_dense"], SEED=7, RESAMPLES=60)
+
+    return write
+
+
+def test_a_parameters_file_sets_what_each_notebook_has(written):
+    found = written("all: {SEED: 3, EPOCHS: 5}\n03_dense: {EPOCHS: 2}")
+    assert found["01_eda"] == {"PARAMETERS": "mine", "SEED": 3}
+    assert found["03_dense"] == {"PARAMETERS": "mine", "SEED": 3, "RESAMPLES": 60, "EPOCHS": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no parameters file"),
+        ("all: {EPOCH: 1}", "unknown parameter 'EPOCH'"),
+        ("all: {SEED: zero}", "SEED must be int"),
+        ("01_eda: {EPOCHS: 3}", "01_eda has no parameter EPOCHS"),
+        ("3_dense: {EPOCHS: 3}", "is no notebook"),
+        ("all: {SEED: [0", "is no YAML"),
+        ("all: 3", "must name notebooks"),
+    ],
+)
+def test_a_wrong_parameters_file_is_refused(written, content, message):
+    with pytest.raises(UserError, match=message) as caught:
+        written(content)
+    assert str(caught.value).isprintable()
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ from helpers.data.kermany import (
     URL,
     resolve,
 )
-from helpers.utils import UserError
+from helpers.utils import UserError, command_line
 
 BY_HAND = (
     f"To get the data by hand, open https://doi.org/{DOI} or "
@@ -264,8 +264,9 @@ def _check_room(folder: Path, needed: float) -> None:
         )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     summary = __doc__.splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m helpers.data.download", description=summary)
     parser.add_argument(
@@ -275,15 +276,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--target", metavar="DIR", default=paths.DATA / "chest_xray", help="new folder"
     )
     options = parser.parse_args(arguments)
-    try:
-        download(options.target, options.source or None)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; nothing half-written stays", file=sys.stderr)
-        return 130
-    return 0
+    download(options.target, options.source or None)
 
 
 if __name__ == "__main__":

@@ -113,14 +113,13 @@ def fit_localiser(
     windows = _Windows(images, boxes, seed)
     steps = epochs * len(windows)
     warm = min(2 * len(windows), steps // 2)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warm, warmup_target=5e-4, warmup_steps=warm
-    )
+    rate = backend.CosineDecay(0.0, steps - warm, warmup_target=5e-4, warmup_steps=warm)
     momentum = max(0.0, 1 - 20 / steps)  # a mean over some twentieth of all steps
     optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4, use_ema=True, ema_momentum=momentum)
     loss = keras.losses.Huber(delta=0.02)
     of_boxes = keras.Model(model.input, model.outputs[0])
     of_boxes.compile(optimizer=optimizer, loss=loss, jit_compile=backend.jit_compile())
+    optimizer.build(of_boxes.trainable_variables)  # else TensorFlow traces a step twice
     history = of_boxes.fit(windows, epochs=epochs, shuffle=False, verbose=0).history
     optimizer.finalize_variable_values(of_boxes.trainable_variables)
     if cache_dir:

@@ -13,19 +13,16 @@ import numpy as np
 from helpers import paths
 from helpers.predict.facts import POINTS
 from helpers.predict.model import BATCH, KERAS, MEANINGS, NOTE, ONNX, Model, open_model, predict
-from helpers.utils import UserError, shown, write_atomically
+from helpers.utils import UserError, command_line, shown, write_atomically
 
 
+@command_line
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 1 when anything could not be read or written."""
     with suppress(AttributeError):  # where something else has taken the place of a stream
         sys.stdout.reconfigure(errors="backslashreplace")  # names in scripts that it lacks
     try:
         return _run(_parser().parse_args(arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        return 130
     except OSError as error:  # of the standard output: files have their own errors
         if not isinstance(error, BrokenPipeError):  # whoever reads it has seen enough
             print(f"error: cannot write the answers: {error.strerror}", file=sys.stderr)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from helpers import paths
 from helpers.predict.model import KERAS, MEANINGS, NOTE, Model, open_model, predict
-from helpers.utils import UserError, shown
+from helpers.utils import UserError, command_line, shown
 
 HOST = "127.0.0.1"
 NAMES = {"normal": "normal", "bacteria": "bacterial pneumonia", "virus": "viral pneumonia"}
@@ -184,27 +184,19 @@ def _page(gradio, model: Model):
     return page
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m helpers.predict.demo", epilog=NOTE)
     parser.add_argument("--port", type=int, help="of the page; a free one if not named")
     port = parser.parse_args(arguments).port
-    try:
-        model = open_model(paths.MODELS / KERAS)
-        model.answers(
-            np.zeros((1, *2 * [model.facts.image_size], 1))
-        )  # Keras takes its time to start
-        with tempfile.TemporaryDirectory() as uploads:
-            os.environ["GRADIO_TEMP_DIR"] = uploads  # read when gradio is imported
-            page = launch(model, port)
-            print(f"Open {page.local_url} in a browser; Ctrl+C ends it. {NOTE}", flush=True)
-            page.block_thread()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    model = open_model(paths.MODELS / KERAS)
+    model.answers(np.zeros((1, *2 * [model.facts.image_size], 1)))  # Keras takes its time to start
+    with tempfile.TemporaryDirectory() as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads  # read when gradio is imported
+        page = launch(model, port)
+        print(f"Open {page.local_url} in a browser; Ctrl+C ends it. {NOTE}", flush=True)
+        page.block_thread()
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from helpers.publishing.pages import write_pages
 from helpers.publishing.run import publish
-from helpers.utils import UserError
+from helpers.utils import command_line
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Publish what the command line names; returns the exit code."""
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """Publish what the command line names."""
     parser = argparse.ArgumentParser(
         prog="python -m helpers.publishing",
         description="Merge the finished fits of a run into the published results, then write what "
@@ -20,14 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
         "run", type=Path, nargs="?", help="e.g. runs/reference-kermany; none: only write the pages"
     )
     run = parser.parse_args(arguments).run
-    try:
-        if run:
-            print(f"published {publish(run)} fits of {run}")
-        write_pages()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    if run:
+        print(f"published {publish(run)} fits of {run}")
+    write_pages()
 
 
 if __name__ == "__main__":

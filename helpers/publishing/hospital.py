@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from helpers import data, evaluation, paths, plotting, predict, results
-from helpers.utils import UserError, write_atomically
+from helpers.utils import UserError, command_line, write_atomically
 
 TEMPLATE = Path(__file__).with_name("hospital.html")
 PROBABILITIES = [*evaluation.CLASSES, "p_pneumonia"]
@@ -229,8 +229,9 @@ def write(folder: Path, labels: Path | None, target: Path, model: predict.Model)
     return table
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m helpers.publishing.hospital",
         description="How the published model does on labelled pictures, as an HTML page.",
@@ -241,13 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--labels", type=Path, metavar="FILE", help="CSV; labels.csv in the folder if not named")
     add("--page", type=Path, metavar="FILE", help=".html; below runs/ if not named")
     add("--model", type=Path, metavar="FILE", help=".onnx (fast) or .keras")
-    options = parser.parse_args(arguments)
-    try:
-        _run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    _run(parser.parse_args(arguments))
 
 
 def _run(options: argparse.Namespace) -> None:

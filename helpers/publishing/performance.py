@@ -8,6 +8,10 @@ from helpers import paths
 FIGURES = {"performance": "benchmark.png", "scale": "scale.png"}  # in the folder of figures
 MILLION = 1_000_000
 STEPS = ("index", "decode", "epoch")
+MAIN = [  # what is shown first; and all of `series`
+    *["training: ours, float32", "training: ours, bfloat16", "loading: ours, again"],
+    "prediction: ONNX Runtime, float32",
+]
 
 
 def performance() -> pd.DataFrame:
@@ -26,6 +30,13 @@ def performance() -> pd.DataFrame:
     shown = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     first = table.iloc[0]
     return shown.rename_axis(f"{first.device}, {first.threads} threads")
+
+
+def in_short() -> pd.DataFrame:
+    """The rows of `performance` that say how fast ours is: median, and against the usual one."""
+    table = performance()
+    main = table.index.isin(MAIN) | table.index.str.startswith("series: ")
+    return table.loc[main, ["median", "against the usual one"]]
 
 
 def _cells(row) -> list[str]:

@@ -21,13 +21,14 @@ def tables(folder: Path | None = None) -> dict[str, str]:
     """The generated tables by name, as Markdown.
 
     literature, results and replication show a folder of results (None: the published ones);
-    performance and scale show what `make benchmark` has written, modules lists the package.
+    speed, performance and scale show what `make benchmark` has written, modules lists the package.
     """
     official = results.comparison(results.official_metrics(folder)).droplevel("protocol")
     found = {
         "literature": results.literature_table(folder),
         "results": official.rename(index="`{}`".format),
         "replication": results.replication(folder),
+        "speed": performance.in_short(),
         "performance": performance.performance(),
         "scale": performance.scale(),
         "modules": modules(),

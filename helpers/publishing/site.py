@@ -17,7 +17,7 @@ import nbformat
 
 from helpers import paths, results
 from helpers.publishing import interactive
-from helpers.utils import UserError
+from helpers.utils import UserError, command_line
 
 STORY = "notebooks/final_notebook.ipynb"
 PAGES = {  # by their place in the project, what the website calls them
@@ -34,6 +34,7 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 SETTINGS = {"parameters", "injected-parameters"}  # tags of cells
 NOT_EXECUTED = "This notebook has not been executed in the run that is shown, so it has no outputs."
 OLDER = "What is shown here was executed from another version of this notebook."
+ADDED = "injected-parameters"  # the tag of the cell that papermill adds
 SYNTHETIC = "The notebooks ran on synthetic radiographs: they say nothing about patients."
 REDIRECT = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Pediatric pneumonia</title>'
@@ -89,10 +90,14 @@ def _write_notebook(run: Path, place: str, folder: Path) -> bool:
     stored = nbformat.read(paths.PROJECT / place, as_version=4)
     path = run / "notebooks" / Path(place).name
     notebook = nbformat.read(path, as_version=4) if path.exists() else stored
+    own = [cell for cell in notebook.cells if ADDED not in cell.metadata.get("tags", [])]
+    if _code(own) == _code(stored.cells):  # its text may have been edited since
+        for cell, now in zip(own, stored.cells, strict=True):
+            cell.source = now.source
     first, *rest = notebook.cells
     if not any(cell.get("outputs") for cell in rest):
         first.source += f"\n\n```{{note}}\n{NOT_EXECUTED}\n```"
-    elif _sources(notebook) != _sources(stored):
+    elif _code(own) != _code(stored.cells):
         first.source += f"\n\n```{{note}}\n{OLDER}\n```"
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -105,10 +110,9 @@ def _write_notebook(run: Path, place: str, folder: Path) -> bool:
     return path.exists()
 
 
-def _sources(notebook) -> list[str]:
-    """The cells as they were written: without the one that papermill adds."""
-    own = "injected-parameters"
-    return [cell.source for cell in notebook.cells if own not in cell.metadata.get("tags", [])]
+def _code(cells: list) -> list[str]:
+    """The code of cells, with an empty text for each cell that has none."""
+    return [cell.source if cell.cell_type == "code" else "" for cell in cells]
 
 
 def _contents() -> str:
@@ -226,16 +230,12 @@ def build(run: Path) -> Path:
     return target / "index.html"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Make the website of the run that the command line names; returns the exit code."""
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """Make the website of the run that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m helpers.publishing.site", description=__doc__)
     parser.add_argument("run", type=Path, nargs="?", default=paths.RUNS / "reference-kermany")
-    try:
-        print(f"wrote {build(parser.parse_args(arguments).run)}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    print(f"wrote {build(parser.parse_args(arguments).run)}")
 
 
 if __name__ == "__main__":

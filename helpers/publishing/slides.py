@@ -21,7 +21,7 @@ from PIL import Image
 
 from helpers import paths, results
 from helpers.data import LABELS
-from helpers.utils import UserError, write_atomically
+from helpers.utils import UserError, command_line, write_atomically
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FIGURE = re.compile(r"^!\[(.*)\]\((\S+)\)$", re.MULTILINE)
@@ -150,7 +150,4 @@ def _print(browser: str, source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        write()
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(command_line(write)())

@@ -1,35 +1,32 @@
 """What fits leave behind in a folder of results: written, read, measured again, put into tables."""
 
+from helpers.results.choice import (
+    FINAL,
+    SELECTION,
+    candidates,
+    operating_points,
+    save_candidates,
+    selection,
+    write_selection,
+)
 from helpers.results.literature import literature_table, replication
+from helpers.results.run import SHORT, Evaluated, Run, Story, code_version, story
 from helpers.results.store import (
     EXPERIMENT_COLUMNS,
     FIGURES,
-    FINAL,
     KEY,
     METRIC_COLUMNS,
-    SELECTION,
-    SHORT,
-    Evaluated,
-    Run,
-    Story,
-    candidates,
     claims,
-    code_version,
     experiments,
     fit_digest,
     manifest,
     measure,
     merge,
     metrics,
-    operating_points,
     prediction_name,
     predictions,
     provenance_name,
     remeasure,
-    save_candidates,
-    selection,
-    story,
-    write_selection,
 )
 from helpers.results.tables import (
     HEADLINE,

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from helpers import paths
 from helpers.results.store import KEY, remeasure
-from helpers.utils import UserError
+from helpers.utils import command_line
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure again what the command line names; returns the exit code."""
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """Measure again what the command line names."""
     parser = argparse.ArgumentParser(
         prog="python -m helpers.results", description="write metrics.csv again from the predictions"
     )
@@ -21,14 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
         "folder", type=Path, nargs="?", default=paths.RESULTS, help="default: the published results"
     )
     folder = parser.parse_args(arguments).folder
-    try:
-        measured = remeasure(folder)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    measured = remeasure(folder)
     fits = len(measured.drop_duplicates(KEY))
     print(f"{len(measured):,} metrics of {fits} fits in {folder / 'metrics.csv'}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import evaluation, paths
-from helpers.results.store import FINAL, claims, experiments, metrics
+from helpers.results.choice import FINAL
+from helpers.results.store import claims, experiments, metrics
 from helpers.results.tables import (
     cell,
     comparison,

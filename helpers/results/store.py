@@ -1,4 +1,4 @@
-"""Writes and reads a folder of results: fits, predictions, metrics, the selection, the claims.
+"""Writes and reads a folder of results: fits, predictions, metrics, the claims.
 
 Such a folder holds `experiments.csv` (one row a fit), `metrics.csv` (long) and
 `predictions/<experiment>/<protocol>-s<seed>[-f<fold>].csv`; `provenance/<settings_hash>.json` says
@@ -8,30 +8,21 @@ published one is `results/`, whose manifest is `data/manifest.csv`. A fit is kno
 protocol, seed, fold). Predictions are saved without the patients, which the manifest knows.
 """
 
-import json
 import os
-import shutil
-import subprocess
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pandas as pd
 from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
 from helpers import data, evaluation, paths
 from helpers.results import checked
+from helpers.results.choice import SELECTIONS, operating_points
 from helpers.utils import UserError, cannot_write, sha256, short_digest, write_atomically
-
-if TYPE_CHECKING:  # Keras takes seconds to import, and most readers of results train nothing
-    from helpers.selection import Recipe
-    from helpers.training import Fit
 
 KEY = ["experiment", "protocol", "seed", "fold"]
 EXPERIMENT_COLUMNS = [
@@ -44,156 +35,7 @@ NEEDED = {  # columns that a table must have, and those that no two rows share
     "experiments.csv": ([name for name in EXPERIMENT_COLUMNS if name != "digest"], KEY),
     "metrics.csv": (METRIC_COLUMNS, [*KEY, "split", "subset", "threshold_rule", "metric"]),
 }
-SHORT = 12  # hex digits of a digest in a figure
-FINAL = "final"  # the model that is shipped; its thresholds were fixed before test was read
-SELECTION = "selection.json"  # in a folder of results: what was chosen before test was read
-SELECTIONS = {  # of each final model the file that holds its operating points
-    FINAL: SELECTION,
-    "final_ensemble": SELECTION,
-    "final_v1": "selection_v1.json",  # the first final model: whole pictures
-}
 FIGURES = "figures.csv"  # in the published results: figures that do not name their sources
-CANDIDATES = "candidates.csv"  # in a run's results: what the selection chose from
-
-
-class Evaluated(NamedTuple):
-    """A fit with its prediction table and its metrics (columns of metrics.csv)."""
-
-    fit: "Fit"
-    predictions: pd.DataFrame
-    metrics: pd.DataFrame
-
-
-class Run:
-    """One run's folder: where a notebook's fits, tables and figures go.
-
-    Its results get the manifest of the index at once, in place of another index's.
-
-    Attributes:
-        notebook: name of the notebook that writes.
-        dataset: read from the images themselves (`data.dataset`).
-        folder: `runs/<parameters>-<dataset>`.
-        results, figures, fits: the folders below it; `fits` is the cache of finished fits.
-        sources: digests of the prediction tables that were written or read through it so far.
-    """
-
-    def __init__(self, notebook: str, parameters: str, table: pd.DataFrame, resamples: int = 2000):
-        self.notebook, self.resamples = notebook, resamples
-        self.dataset = data.dataset(table)
-        self.folder = paths.RUNS / f"{parameters}-{self.dataset}"
-        self.results, self.figures = self.folder / "results", self.folder / "figures"
-        self.fits, self.sources = self.folder / "fits", set()
-        self._disjoint = data.disjoint_files(table)
-        text, target = data.manifest(table).to_csv(index=False), self.results / "manifest.csv"
-        if not target.exists() or target.read_text() != text:
-            write_atomically(target, lambda path: path.write_text(text))
-
-    def evaluate(
-        self,
-        fit: "Fit",
-        inputs: np.ndarray,
-        table: pd.DataFrame,
-        experiment: str,
-        protocol: str,
-        fold: int | None = None,
-        rows: Collection[str] = ("val", "test"),
-    ) -> Evaluated:
-        """Predict the validation and test images and save the fit with it; see `save`.
-
-        Args:
-            fit: from `training`.
-            inputs: images or features, row by row with `table`.
-            table: the index with the split of the protocol.
-            experiment: name of the experiment.
-            protocol: name of the protocol in `data.PROTOCOLS`.
-            fold: of a cross-validation.
-            rows: the splits that are predicted.
-        """
-        predicted = evaluation.predict(fit, inputs, table, rows)
-        return Evaluated(fit, predicted, self.save(fit, predicted, experiment, protocol, fold))
-
-    def save(
-        self,
-        fit: "Fit",
-        predictions: pd.DataFrame,
-        experiment: str,
-        protocol: str,
-        fold: int | None = None,
-    ) -> pd.DataFrame:
-        """Write the fit's row, predictions and metrics into the run's results.
-
-        Returns:
-            The metrics of this fit (columns of metrics.csv).
-
-        Raises:
-            UserError: the protocol is unknown, or the final model is saved before
-                `selection.json` says how it was chosen.
-        """
-        row = {
-            "experiment": experiment,
-            "notebook": self.notebook,
-            "dataset": self.dataset,
-            "protocol": protocol,
-            "fold": "" if fold is None else fold,
-            "code_version": code_version(),
-            **fit.record,
-        }
-        points = operating_points(experiment, protocol, self.results)
-        measured = measure(row, predictions, self._disjoint, self.resamples, points)
-        merge(self.results, row, predictions, measured)
-        stamp = sha256(self.results / "predictions" / prediction_name(row))
-        self.sources.add(stamp[:SHORT])
-        if fit.folder:
-            target = fit.folder / "predictions.sha256"
-            write_atomically(target, lambda path: path.write_text(stamp))
-            known = fit.folder / "provenance.json"
-            if known.exists():
-                kept = self.results / provenance_name(row)
-                write_atomically(kept, partial(shutil.copyfile, known))
-        return measured
-
-    def metrics(self) -> pd.DataFrame:
-        """Metrics of this run, and the published ones of the same data set for what it lacks."""
-        tables = [metrics(self.results)]
-        if story().dataset == self.dataset:
-            published = metrics()
-            tables.append(published[~published.experiment.isin(tables[0].experiment)])
-        return pd.concat(tables, ignore_index=True)
-
-    def predictions(
-        self, experiment: str, protocol: str = "official", seed: int = 0, fold: int | str = ""
-    ) -> pd.DataFrame:
-        """Prediction table of one fit of this run, else of the published fit."""
-        key = {"experiment": experiment, "protocol": protocol, "seed": seed, "fold": fold}
-        own = (self.results / "predictions" / prediction_name(key)).exists()
-        folder = self.results if own else paths.RESULTS
-        table = predictions(**key, folder=folder)
-        self.sources.add(sha256(folder / "predictions" / prediction_name(key))[:SHORT])
-        return table
-
-
-@dataclass(frozen=True)
-class Story:
-    """Where the final notebook reads tables and figures: a run's, or the published ones."""
-
-    results: Path
-    figures: Path
-    dataset: str
-
-    @property
-    def sources(self) -> set[str]:
-        """Digest of the metrics, which such figures are drawn from."""
-        path = self.results / "metrics.csv"
-        return {sha256(path)[:SHORT]} if path.exists() else set()
-
-
-def story(run: str = "") -> Story:
-    """The results of a run (its folder), or the published ones; without any, dataset is empty."""
-    folder = paths.PROJECT / run
-    place = (folder / "results", folder / "figures") if run else (paths.RESULTS, paths.IMAGES)
-    there = (place[0] / "experiments.csv").exists()
-    names = experiments(place[0]).dataset.unique() if there else []
-    return Story(*place, dataset=", ".join(names))
 
 
 def measure(
@@ -260,78 +102,6 @@ def manifest(folder: Path | None = None) -> pd.DataFrame:
     path = own if own.exists() else paths.MANIFEST
     texts = {"file": str, "patient": str}
     return checked.table(path, data.MANIFEST_COLUMNS, ["file"], dtype=texts, keep_default_na=False)
-
-
-def selection(folder: Path | None = None, experiment: str = FINAL) -> dict:
-    """What was chosen for a final model before test was read: `selection.json`, or nothing.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    path = (folder or paths.RESULTS) / SELECTIONS[experiment]
-    return checked.facts(path) if path.exists() else {}
-
-
-def write_selection(folder: Path, **facts) -> dict:
-    """Write the choice to `selection.json` in a folder of results; returns it."""
-    text = json.dumps(facts, indent=1)
-    write_atomically(folder / SELECTION, lambda path: path.write_text(text + "\n"))
-    return facts
-
-
-def operating_points(
-    experiment: str, protocol: str = "official", folder: Path | None = None
-) -> dict[str, float]:
-    """The thresholds of a final model by name, as its selection has them; none for others.
-
-    They belong to the official test images; under other protocols they would have been fixed on the
-    images that are tested.
-
-    Raises:
-        UserError: it is a final model, and nothing was selected yet, or a threshold is none.
-    """
-    if experiment not in SELECTIONS or protocol != "official":
-        return {}
-    path = (folder or paths.RESULTS) / SELECTIONS[experiment]
-    known = checked.thresholds(path, experiment)
-    if not known:
-        raise UserError(
-            f"no thresholds for {experiment} in {path}: run the notebook that selects first, "
-            "since the choice is written down before test is read"
-        )
-    return known
-
-
-def save_candidates(folder: Path, scored: pd.DataFrame, recipe: "Recipe") -> None:
-    """Leave the robustness scores of all candidates in a run's results.
-
-    Args:
-        folder: of the run's results.
-        scored: one row a candidate and seed, with the changes that it makes and its scores.
-        recipe: what all start from; backbone, image size and epochs are written down with them.
-    """
-    facts = {"backbone": recipe.backbone, "side": recipe.side, "epochs": recipe.training.epochs}
-    table = scored.assign(**facts)
-    write_atomically(folder / CANDIDATES, partial(table.to_csv, index=False))
-
-
-def candidates(folder: Path, backbone: str) -> pd.DataFrame:
-    """What `save_candidates` left.
-
-    Raises:
-        UserError: there is nothing, or the candidates were judged on another backbone.
-    """
-    if not (folder / CANDIDATES).exists():
-        raise UserError(f"no {CANDIDATES} in {folder}: run the notebook 12_robustness first")
-    needed = ["candidate", "changes", "auc", "framing_auc", "backbone"]
-    table = checked.table(folder / CANDIDATES, needed, keep_default_na=False)
-    judged = ", ".join(table.backbone.unique())
-    if judged != backbone:
-        raise UserError(
-            f"{folder / CANDIDATES} judges {judged}, not {backbone}: give 12_robustness and "
-            "13_final_model the same BACKBONE (under `all` in the parameters file)"
-        )
-    return table
 
 
 def claims() -> pd.DataFrame:
@@ -470,15 +240,3 @@ def prediction_name(row: dict) -> str:
 def provenance_name(row: dict) -> str:
     """Path of what a fit was made with and from, below a folder of results."""
     return f"provenance/{row['settings_hash']}.json"
-
-
-@cache
-def code_version() -> str:
-    """Short commit of the code, with `+` when files differ from it; `unknown` without git."""
-    try:
-        git = partial(subprocess.run, cwd=paths.PROJECT, capture_output=True, text=True, check=True)
-        commit = git(["git", "rev-parse", "--short=10", "HEAD"]).stdout.strip()
-        changed = git(["git", "status", "--porcelain", "helpers", "notebooks"]).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit + ("+" if changed else "")

@@ -8,7 +8,8 @@ import pandas as pd
 
 from helpers import evaluation, paths
 from helpers.data import LABELS
-from helpers.results.store import KEY, Run, experiments, manifest, metrics, predictions
+from helpers.results.run import Run
+from helpers.results.store import KEY, experiments, manifest, metrics, predictions
 from helpers.results.text import format_interval
 from helpers.utils import UserError
 

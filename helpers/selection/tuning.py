@@ -30,7 +30,7 @@ from helpers.data import Augmentation, augmentation, transforms
 from helpers.parameters import check_values
 from helpers.training.config import TrainingConfig
 from helpers.training.fit import VERSION as TRAINING_VERSION
-from helpers.utils import UserError, native_messages_hidden, short_digest
+from helpers.utils import UserError, command_line, native_messages_hidden, short_digest
 
 with native_messages_hidden():
     import keras_tuner
@@ -285,7 +285,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(command_line(main)())

@@ -1,5 +1,6 @@
 """The one file that knows TensorFlow or JAX: threads, precision and device of what is computed."""
 
+import gc
 import os
 import platform
 from functools import cache
@@ -38,6 +39,7 @@ def set_up(seed: int, threads: int = 0, precision: str = "float32") -> None:
     chosen = _fastest_precision(threads) if precision == "auto" else precision
     _set_up.update(threads=threads, precision=chosen)
     start_fit(seed)
+    gc.freeze()  # what imports left is no garbage: `start_fit` need not search it each time
 
 
 def _start_tensorflow(threads: int) -> None:
@@ -104,6 +106,25 @@ def _devices() -> list[str]:
 def jit_compile() -> bool | str:
     """What `Model.compile` is told: XLA slows these small networks down on TensorFlow."""
     return False if keras.backend.backend() == "tensorflow" else "auto"
+
+
+class CosineDecay(keras.optimizers.schedules.CosineDecay):
+    """Keras's, computed once in a step: its AdamW asks for it again for every variable."""
+
+    traced = None, None  # a step of TensorFlow, and the learning rate in it
+
+    def __call__(self, step):
+        """The learning rate at a step."""
+        if keras.backend.backend() != "tensorflow":
+            return super().__call__(step)
+        import tensorflow
+
+        if tensorflow.executing_eagerly():
+            return super().__call__(step)
+        graph = tensorflow.compat.v1.get_default_graph()
+        if self.traced[0] is not graph:
+            self.traced = graph, super().__call__(step)
+        return self.traced[1]
 
 
 def facts() -> dict:

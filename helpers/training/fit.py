@@ -43,6 +43,12 @@ class Fit:
     folder: Path | None = field(default=None, repr=False)
 
     @property
+    def provenance(self) -> Path | None:
+        """What it was made with and from, as JSON; None where there is no such file."""
+        path = self.folder and self.folder / cache.PROVENANCE
+        return path if path and path.exists() else None
+
+    @property
     def kept_epoch(self) -> int:
         """Number, from 1, of the epoch whose weights were kept: the first of least validation loss.
 
@@ -164,7 +170,7 @@ def _compile(model: keras.Model, classes: int, config: TrainingConfig, steps: in
     rate = config.learning_rate
     if config.cosine_decay:
         warm = {"warmup_target": rate, "warmup_steps": config.warm_up * steps}
-        rate = keras.optimizers.schedules.CosineDecay(
+        rate = backend.CosineDecay(
             0.0 if config.warm_up else rate,
             decay_steps=(config.epochs - config.warm_up) * steps,
             **(warm if config.warm_up else {}),
@@ -174,13 +180,15 @@ def _compile(model: keras.Model, classes: int, config: TrainingConfig, steps: in
     if config.weight_decay:
         optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **ema)
     losses = keras.losses.BinaryCrossentropy, keras.losses.CategoricalCrossentropy
+    accuracies = keras.metrics.BinaryAccuracy, keras.metrics.CategoricalAccuracy
     model.compile(
         optimizer=optimizer,
         loss=losses[classes > 2](label_smoothing=config.label_smoothing),
-        metrics=["accuracy"],
+        metrics=[accuracies[classes > 2]("accuracy")],
         jit_compile=backend.jit_compile(),
     )
-    model.optimizer.build(model.trainable_variables)  # else TensorFlow traces a step twice
+    # TensorFlow traces a step twice that makes variables: a metric given as a word would, and this
+    model.optimizer.build(model.trainable_variables)
 
 
 def fit_estimator(

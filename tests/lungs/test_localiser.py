@@ -59,7 +59,7 @@ def test_found_boxes_are_kept_on_disk_for_each_localiser(
 
 
 @pytest.mark.slow
-def test_a_finished_localiser_comes_from_the_cache(tmp_path, backend):
+def test_a_finished_localiser_comes_from_the_cache(tmp_path, backend, monkeypatch):
     images = np.stack([rectangle(BOX * size, 140) for size in (0.8, 1, 1.1)])
     boxes = BOX * np.array([[0.8], [1], [1.1]])
     initial = models.InitialWeights()
@@ -70,11 +70,17 @@ def test_a_finished_localiser_comes_from_the_cache(tmp_path, backend):
 
     first = fitted()
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    np.testing.assert_array_equal(fitted(), first)
+    fitted()
     assert written == {path: path.stat().st_mtime_ns for path in written}
     assert len(list(tmp_path.iterdir())) == 1
-    fitted(seed=1)
-    assert len(list(tmp_path.iterdir())) == 2
+
+    def refused(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(models.keras.Model, "fit", refused)
+    np.testing.assert_array_equal(fitted(), first)
+    with pytest.raises(AssertionError, match="trained again"):
+        fitted(seed=1)
 
 
 @pytest.mark.real

@@ -14,7 +14,7 @@ from helpers.predict.__main__ import main
 from tests.bad_pictures import ANSWERED, ANY, CASES, REFUSED, UNREAD, flipped
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(exported):
     return predict.open_model(exported / "pneumonia.onnx")
 
@@ -33,14 +33,14 @@ def outcome(row):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_bad_picture_gets_its_line_and_its_neighbours_their_answers(
-    case, exported, film, tmp_path, capsys
+    case, model, film, tmp_path, monkeypatch, capsys
 ):
+    monkeypatch.setattr("helpers.predict.__main__.open_model", lambda path: model)  # opened once
     picture, good = film
     (tmp_path / "case").mkdir()
     path = case.make(tmp_path / "case", picture)
     files = [str(good), str(path), str(good)]
-    onnx = str(exported / "pneumonia.onnx")
-    code = main([*files, "--model", onnx, "--json"])
+    code = main([*files, "--json"])
     out, err = capsys.readouterr()
     first, row, last = json.loads(out)["images"]
     assert first == last and first["prediction"] and row["file"] == str(path)
@@ -50,7 +50,7 @@ def test_a_bad_picture_gets_its_line_and_its_neighbours_their_answers(
     if case.outcome == ANSWERED:
         expected = first["prediction"]["p_pneumonia"]
         assert row["prediction"]["p_pneumonia"] == pytest.approx(expected, abs=0.03)
-    main([*files, "--model", onnx])
+    main(files)
     out, err = capsys.readouterr()
     lines = out.splitlines() + err.splitlines()
     assert len(lines) == 4 and any(case.says in line for line in lines)

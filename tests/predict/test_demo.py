@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gradio_client import Client, handle_file
 from PIL import Image
 
 from helpers import paths, predict
@@ -112,6 +111,8 @@ def page(model, tmp_path_factory):
 
 
 def test_the_page_answers(page, model, films, flat, tmp_path):
+    from gradio_client import Client, handle_file  # takes a second to import
+
     client = Client(page.local_url, verbose=False, download_files=str(tmp_path))
     ask = {"api_name": "/ask"}
     text, classes, lungs, heat_map = client.predict(handle_file(films[0]), False, **ask)

@@ -13,6 +13,8 @@ PAGES = {
     "final_notebook.ipynb": paths.NOTEBOOKS / "final_notebook.ipynb",
     "slides.md": paths.PRESENTATION / "slides.md",
 }
+SERIES = {path.name: path for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*[a-z].ipynb"))}
+PAGES |= SERIES | {"template.ipynb": paths.NOTEBOOKS / "template.ipynb"}
 LEFT_OUT = [  # not prose, or no number: in this order
     r"(?s)<!-- .*? -->",
     r"(?s)```.*?```",
@@ -21,6 +23,7 @@ LEFT_OUT = [  # not prose, or no number: in this order
     r"\]\([^)\s]*\)",  # addresses
     r"(?m)^\|.*$",
     r"(?m)^\[?\[\d\d[\w ]*\]",
+    r"(?m)^#+ \d+ ",  # numbers of headings
     r"https?://\S+",
     r"\[\d\d\]",  # links to notebooks
 ]

@@ -4,6 +4,7 @@ A sentence that is no longer found in its page is to be taken out here, or broug
 """
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import PIL.Image
+import PIL.PngImagePlugin
 import pytest
 
 from helpers import evaluation, paths, results
@@ -43,9 +46,9 @@ def value(
     return results.binary_rows(rows, split, rule).value.mean()
 
 
-def false_alarms(folder: Path, experiment: str) -> float:
+def false_alarms(folder: Path, experiment: str, protocol: str = "official") -> float:
     """The share of the errors on test that are normal images called ill; classes by argmax."""
-    table = results.predictions(experiment, folder=folder)
+    table = results.predictions(experiment, protocol, folder=folder)
     counts = evaluation.confusion(table).to_numpy()
     errors = counts.sum() - np.trace(counts)
     return counts[0, 1:].sum() / errors
@@ -147,6 +150,10 @@ def all_ill(p: float):
 
 
 README, CARD, STORY, SLIDES = "README.md", "models/README.md", "final_notebook.ipynb", "slides.md"
+DENSE, CNN, RESNET = "03_dense.ipynb", "04_cnn_iterations.ipynb", "06_residual_network.ipynb"
+ROBUSTNESS = "12_robustness.ipynb"
+NEAREST = ("final_ensemble", "final_v1", "transfer_retrained_crop", "transfer_retrained_whole")
+NEAREST += ("cnn_4_crop", "cnn_4_whole")
 THREE = [
     Claim(
         README,
@@ -327,6 +334,134 @@ CLAIMS = [
         table_set("cnn_4", "label == 'normal'", all_ill(0.0)),
     ),
     Claim(
+        STORY,
+        "experiments have a rank correlation of",
+        lambda folder: said(r"rank correlation of (-?\d\S*) \((\S+) to") == orders(folder),
+        of("framing_box", "auc", 0.999),
+    ),
+    Claim(
+        STORY,
+        "At the same sensitivity",
+        lambda folder: (
+            said(r"At the same sensitivity (\d+) of these images, (\d+)") == shared_errors(folder)
+        ),
+        table_set("cnn_4_whole", "label == 'normal'", all_ill(0.0)),
+    ),
+    Claim(
+        STORY,
+        "The normal images move up from validation to test, so a threshold gives more false alarms",
+        lambda folder: all(
+            rates(folder, rule, "test")[1] < rates(folder, rule, "val")[1] - 0.02 for rule in RULES
+        ),
+        table_set("final", "split == 'test' and label == 'normal'", called("normal")),
+    ),
+    Claim(
+        STORY,
+        "from validation to test, what is lost is specificity",
+        lambda folder: all(
+            rates(folder, rule, "test")[0] >= rates(folder, rule, "val")[0] for rule in RULES
+        ),
+        table_set("final", "split == 'test' and label == 'virus'", called("normal")),
+    ),
+    Claim(
+        STORY,
+        "a model is of use only where its line lies above both simple policies",
+        lambda folder: net_benefits(folder),
+        table_set("final", "index % 3 == 0", called("normal")),
+    ),
+    Claim(
+        STORY,
+        "On test those in between are too high",
+        lambda folder: too_high(folder) > 0.1,
+        table_set("final", "label == 'normal'", called("normal")),
+    ),
+    Claim(
+        STORY,
+        "the network that has most of them does not rank best",
+        lambda folder: (
+            results.costs(folder).parameters.idxmax() != results.costs(folder).auc.idxmax()
+        ),
+        of("inception_resnet_v2", "auc", 1.0),
+    ),
+    Claim(
+        DENSE,
+        "ranks the test images about as well as the [baselines]",
+        lambda folder: (
+            abs(value(folder, "dense", "auc") - value(folder, "pixel_logistic", "auc")) < 0.01
+        ),
+        of("dense", "auc", 0.95),
+    ),
+    Claim(
+        DENSE,
+        "Most of its errors are normal images called ill",
+        lambda folder: false_alarms(folder, "dense") > 0.5,
+        table_set("dense", "label == 'normal'", all_ill(0.0)),
+    ),
+    Claim(
+        CNN,
+        "Depth brings most",
+        lambda folder: max(steps(folder), key=steps(folder).get) == "cnn_2",
+        of("cnn_2", "auc", 0.85),
+    ),
+    Claim(
+        CNN,
+        "Batch norm makes the validation AUC nearly perfect and lets more normal test images be",
+        lambda folder: (
+            value(folder, "cnn_3", "auc", split="val") > 0.99
+            and value(folder, "cnn_3", "specificity") < value(folder, "cnn_2", "specificity")
+        ),
+        of("cnn_3", "specificity", 0.9, "0.5"),
+    ),
+    Claim(
+        CNN,
+        "augmentation costs validation AUC and gives the normal test images back",
+        lambda folder: (
+            value(folder, "cnn_4", "auc", split="val") < value(folder, "cnn_3", "auc", split="val")
+            and value(folder, "cnn_4", "specificity") > value(folder, "cnn_2", "specificity")
+        ),
+        of("cnn_4", "specificity", 0.4, "0.5"),
+    ),
+    Claim(
+        CNN,
+        "in every fit missed pneumonias are the smaller part",
+        lambda folder: all(
+            false_alarms(folder, name, protocol) > 0.5
+            for name in ("cnn_1", "cnn_2", "cnn_3", "cnn_4", "cnn_4_weighted")
+            for protocol in ("by_image", "official")
+        ),
+        table_set("cnn_2", "label == 'normal'", all_ill(0.0)),
+    ),
+    Claim(
+        CNN,
+        "the AUC, which no threshold changes, is lower with them",
+        lambda folder: value(folder, "cnn_4_weighted", "auc") < value(folder, "cnn_4", "auc"),
+        of("cnn_4_weighted", "auc", 0.99),
+    ),
+    Claim(
+        RESNET,
+        "most errors are normal images called ill",
+        lambda folder: false_alarms(folder, "resnet") > 0.5,
+        table_set("resnet", "label == 'normal'", all_ill(0.0)),
+    ),
+    Claim(
+        ROBUSTNESS,
+        "Wide margins around the lungs raise the AUC out of fold",
+        lambda folder: (
+            scores(folder).auc[["wide_margin", "wider_margin"]].min()
+            > scores(folder).auc[["light", "no_margin"]].max()
+        ),
+        candidate("wide_margin", "auc", 0.98),
+    ),
+    Claim(
+        ROBUSTNESS,
+        "Candidates that see more than the lungs lose when the frame of the normal pictures",
+        lambda folder: (
+            scores(folder).framing_auc[["wide_margin", "wider_margin", "whole_picture"]].max()
+            < scores(folder).framing_auc[["light", "no_margin"]].min()
+        ),
+        candidate("whole_picture", "framing_auc", 0.99),
+    ),
+    Claim(
         SLIDES,
         "and of far more on validation",
         lambda folder: (
@@ -336,6 +471,82 @@ CLAIMS = [
         of("framing_box", "auc", 0.9),
     ),
 ]
+
+
+RULES = ("balanced", "screening")
+
+
+def said(pattern: str) -> tuple[str, ...]:
+    """Numbers in what the story shows, by a pattern with a group each."""
+    return re.search(pattern, prose.everything(STORY)).groups()
+
+
+def orders(folder: Path) -> tuple[str, ...]:
+    """Spearman's correlation of the AUCs on validation and test, and the lower end of Fisher's
+    interval with the variance of Fieller, Hartley & Pearson."""
+    official = results.official_metrics(folder)
+    auc = [
+        results.headline(official, split).query("metric == 'auc'").set_index("experiment").value
+        for split in ("val", "test")
+    ]
+    pair = pd.concat(auc, axis=1, join="inner").dropna()
+    rho = pair.rank().corr().iloc[0, 1]
+    low = np.tanh(np.arctanh(rho) - 1.959964 * (1.06 / (len(pair) - 3)) ** 0.5)
+    return f"{rho:.2f}", f"{low:.2f}"
+
+
+def shared_errors(folder: Path) -> tuple[str, ...]:
+    """Test images that the final model gets wrong at `balanced`, and the networks nearest to it
+    at the highest threshold that finds as many pneumonias; how many of them are normal."""
+    tables = {name: results.predictions(name, folder=folder) for name in ("final", *NEAREST)}
+    p = pd.DataFrame(
+        {
+            name: evaluation.collapse(rows[rows.split == "test"]).set_index("file").p_pneumonia
+            for name, rows in tables.items()
+        }
+    )
+    ill = tables["final"].set_index("file").label[p.index] != "normal"
+    cut = {"final": results.operating_points("final", folder=folder)["balanced"]}
+    found = (p.final[ill] >= cut["final"]).sum()
+    cut |= {name: p[name][ill].nlargest(found).min() for name in NEAREST}
+    wrong = pd.DataFrame({name: (p[name] >= cut[name]) != ill for name in p}).all(axis=1)
+    return str(wrong.sum()), str((wrong & ~ill).sum())
+
+
+def rates(folder: Path, rule: str, split: str) -> tuple[float, float]:
+    """Sensitivity and specificity of the final model at an operating point."""
+    point = results.operating_points("final", folder=folder)[rule]
+    cases = evaluation.outcomes(results.predictions("final", folder=folder), point, split)
+    return cases.right[cases.ill].mean(), cases.right[~cases.ill].mean()
+
+
+def too_high(folder: Path) -> float:
+    """Mean probability less the share of the ill, where the final model is in doubt on test."""
+    cases = evaluation.outcomes(results.predictions("final", folder=folder))
+    cases = cases[cases.p_pneumonia.between(0.2, 0.9)]
+    return cases.p_pneumonia.mean() - cases.ill.mean() if len(cases) else 0.0
+
+
+def net_benefits(folder: Path) -> bool:
+    """Whether the final model's net benefit exceeds both simple policies' from t = 0.05 to 0.8."""
+    table, learnt = results.predictions("final", folder=folder), results.selection(folder)
+    for share in (0.16, 0.625):
+        moved = evaluation.shift_predictions(table, share, learnt["prevalence"])
+        for t in np.linspace(0.05, 0.8, 16):
+            cases = evaluation.outcomes(moved, t)
+            found, alarms = cases.called[cases.ill].mean(), cases.called[~cases.ill].mean()
+            odds = t / (1 - t)
+            benefit = share * found - (1 - share) * alarms * odds
+            if benefit <= max(0, share - (1 - share) * odds):
+                return False
+    return True
+
+
+def steps(folder: Path) -> dict[str, float]:
+    """What each step of the CNN adds to the AUC on test."""
+    names = ("cnn_1", "cnn_2", "cnn_3", "cnn_4")
+    auc = [value(folder, name, "auc") for name in names]
+    return dict(zip(names[1:], np.diff(auc), strict=True))
 
 
 def seeds_differ(folder: Path) -> bool:
@@ -398,8 +609,41 @@ def test_a_sentence_stands_in_its_page_and_holds(claim):
     assert claim.holds(paths.RESULTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", CLAIMS, ids=NAMES)
 def test_a_sentence_fails_on_an_edited_copy(claim, tmp_path):
     folder = shutil.copytree(paths.RESULTS, tmp_path / "results")
     claim.edit(folder)
     assert not claim.holds(folder)
+
+
+# How the candidates rank on test: their AUC there is in a figure alone
+
+
+def wrong_ranks(figure: Path, candidates: int) -> list[str]:
+    """What the story says below the figure of 13_final_model, and its description does not."""
+    with PIL.Image.open(figure) as picture:
+        told = picture.info["Description"]
+    rank = {
+        name: float(number)
+        for number, name in re.findall(r"rank correlation (-?[\d.]+)[^:]*: (\w+)", told)
+    }
+    reach = 1.96 * (1.06 / (candidates - 3)) ** 0.5
+    widths = [np.ptp(np.tanh(np.arctanh(x) + np.array([-reach, reach]))) for x in rank.values()]
+    holds = {
+        "go the right way": min(rank["auc"], rank["framing_auc"]) > 0.3,
+        "does not rank them at all": abs(rank["worst_case_auc"]) < 0.2,
+        "all intervals are wide": min(widths) > 0.5,
+    }
+    return [words for words in holds if not holds[words] or words not in prose.everything(STORY)]
+
+
+def test_how_candidates_rank_on_test_is_what_the_story_says(tmp_path):
+    figure, candidates = paths.IMAGES / "13_selection_against_test.png", len(scores(paths.RESULTS))
+    assert wrong_ranks(figure, candidates) == []
+    edited = PIL.PngImagePlugin.PngInfo()
+    with PIL.Image.open(figure) as picture:
+        told = re.sub(r"(?<=correlation )-?[\d.]+", "-0.9", picture.info["Description"])
+        edited.add_text("Description", told)
+        picture.save(tmp_path / figure.name, pnginfo=edited)
+    assert len(wrong_ranks(tmp_path / figure.name, 1000)) == 3

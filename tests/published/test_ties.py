@@ -147,6 +147,7 @@ EDITS = {  # what is edited in a copy: the edit, and the check that notices it
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EDITS)
 def test_an_edited_copy_is_noticed(name, tmp_path):
     edit, check = EDITS[name]

@@ -1,12 +1,12 @@
 """A finished run with stand-ins of fits and of a final model, and empty places to publish to."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from helpers import data, paths, predict, results
+from helpers import data, paths, predict, results, training
 from helpers.utils import sha256
 
 POINTS = {"balanced": 0.25, "screening": 0.125}
@@ -46,7 +46,7 @@ def save(run, index, experiment, classes=2, protocol="official", fold=None):
     record = dict.fromkeys(results.EXPERIMENT_COLUMNS, "") | facts
     for name in ("experiment", "notebook", "dataset", "protocol", "fold", "code_version", "digest"):
         del record[name]  # the run says these
-    fit = SimpleNamespace(record=record, folder=run.fits / record["settings_hash"])
+    fit = training.Fit(None, record, pd.DataFrame(), run.fits / record["settings_hash"])
     run.save(fit, rows, experiment, protocol, fold)
 
 

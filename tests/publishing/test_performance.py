@@ -31,6 +31,8 @@ def test_rows_are_told_in_words(folder):
     assert list(shown.loc["training: ours"]) == ["160 images/s", "150-162", "4.00", "100 %"]
     assert list(shown.loc["training: missing"]) == ["- (not installed)", "-", "-", "-"]
     assert list(shown.loc["series: make run"]) == ["300 s (500 CPU seconds)", "-", "1.00", "-"]
+    short = performance.in_short()
+    assert list(short.index) == ["series: make run"]
     assert "| training: ours | 160 images/s |" in results.markdown(shown)
 
 
@@ -45,5 +47,5 @@ def test_a_million_files_lie_on_the_line_through_the_fewest_and_the_most(folder)
 
 
 def test_before_anything_is_measured_the_tables_are_empty(folder):
-    for table in (performance.performance(), performance.scale()):
+    for table in (performance.performance(), performance.in_short(), performance.scale()):
         assert results.markdown(table).startswith("| not measured yet |")

@@ -70,10 +70,24 @@ def test_a_notebook_that_was_not_executed_is_shown_and_says_so(run, tmp_path):
 
 def test_outputs_of_another_version_are_said_to_be_such(run, tmp_path):
     notebook = nbformat.read(run / DENSE, as_version=4)
-    notebook.cells[-1].source = "An older end."
+    code = next(cell for cell in reversed(notebook.cells) if cell.cell_type == "code")
+    code.source = "print('another end')"
     nbformat.write(notebook, run / DENSE)
     site.write_source(run, tmp_path / "source", "")
     assert site.OLDER in cells(tmp_path / "source")[0].source
+
+
+def test_text_that_was_edited_since_is_shown_with_the_outputs(run, tmp_path):
+    notebook = nbformat.read(run / DENSE, as_version=4)
+    last = next(cell for cell in reversed(notebook.cells) if cell.cell_type == "markdown")
+    now, last.source = last.source, "An older end."
+    nbformat.write(notebook, run / DENSE)
+    site.write_source(run, tmp_path / "source", "")
+    shown = cells(tmp_path / "source")
+    assert site.OLDER not in shown[0].source
+    assert any(cell.get("outputs") for cell in shown)
+    assert "An older end." not in [cell.source for cell in shown]
+    assert now[:40] in "\n".join(cell.source for cell in shown)
 
 
 def test_what_papermill_adds_is_no_other_version(run, tmp_path):
@@ -133,9 +147,9 @@ def test_code_is_folded_where_it_only_sets_up(run, tmp_path):
             None,
         ),
         (
-            "[`parameters/`](../parameters/)",
-            "[`parameters/`](https://github.com/me/it/blob/main/parameters)",
-            "`parameters/`",
+            "[`helpers/`](../helpers/)",
+            "[`helpers/`](https://github.com/me/it/blob/main/helpers)",
+            "`helpers/`",
         ),
     ],
 )

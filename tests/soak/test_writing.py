@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import data, paths, plotting, results
+from helpers import data, paths, plotting, results, training
 from helpers.publishing import readme
 from helpers.utils import UserError, write_atomically
 from tests import builders
@@ -44,7 +44,7 @@ def _prepared_run(place, index):
     record = dict.fromkeys(results.EXPERIMENT_COLUMNS, "") | {"seed": 0, "settings_hash": "0"}
     for name in ("experiment", "notebook", "dataset", "protocol", "fold", "code_version"):
         del record[name]
-    fit = SimpleNamespace(record=record, folder=run.fits / "0")
+    fit = training.Fit(None, record, pd.DataFrame(), run.fits / "0")
     return lambda: run.save(fit, rows.assign(p_pneumonia=0.5), "dense", "official")
 
 

@@ -47,7 +47,8 @@ print(fitted.record["device"])
 
 
 def run(script, *arguments, **environment):
-    """What a script prints in a fresh process, line by line."""
+    """What a script prints in a fresh process, line by line; JAX compiles it hastily."""
+    environment |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments],
         cwd=paths.PROJECT,

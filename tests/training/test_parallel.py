@@ -87,25 +87,29 @@ def test_processes_are_started_for_what_is_not_in_the_cache_alone(
     np.testing.assert_array_equal(again[0].predict(IMAGES), first[2].predict(IMAGES))
 
 
+@pytest.fixture(scope="module")
+def processes(backend):
+    """Two that stay for both tests: each takes seconds to start."""
+    yield
+    loky.get_reusable_executor().shutdown(wait=True)
+
+
 def says(network, images):
     return network.predict(images, verbose=0)
 
 
 @pytest.mark.slow
-def test_networks_and_images_reach_the_processes(backend, monkeypatch):
+def test_networks_and_images_reach_the_processes(processes, monkeypatch):
     networks = [builders.network(seed, side=IMAGES.shape[1]) for seed in (0, 1)]
     monkeypatch.setattr(parallel.backend, "room", lambda: 2)
-    try:
-        found = training.call_all(says, [(network, IMAGES) for network in networks])
-    finally:
-        loky.get_reusable_executor().shutdown(wait=True)
+    found = training.call_all(says, [(network, IMAGES) for network in networks])
     for network, said in zip(networks, found, strict=True):
         np.testing.assert_array_equal(said, says(network, IMAGES))
 
 
 @pytest.mark.slow
 def test_side_by_side_gives_the_same_bits_and_nothing_is_trained_twice(
-    backend, tmp_path, monkeypatch
+    processes, tmp_path, monkeypatch
 ):
     alone = [fit(tmp_path / "alone", seed) for seed in (0, 1)]
     monkeypatch.setattr(parallel.backend, "room", lambda: 2)
@@ -114,10 +118,7 @@ def test_side_by_side_gives_the_same_bits_and_nothing_is_trained_twice(
         raise AssertionError("trained in this process")
 
     monkeypatch.setattr(keras.Model, "fit", refuse)
-    try:
-        together = training.fit_all(fit, [(tmp_path / "together", seed) for seed in (0, 1)])
-    finally:
-        loky.get_reusable_executor().shutdown(wait=True)
+    together = training.fit_all(fit, [(tmp_path / "together", seed) for seed in (0, 1)])
     for one, other in zip(alone, together, strict=True):
         assert one.record["settings_hash"] == other.record["settings_hash"]
         assert other.folder.parent == tmp_path / "together"
