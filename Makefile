@@ -53,7 +53,7 @@ slides: .venv/.complete  ## presentation/slides.html and slides.pdf from the pub
 	@python -m helpers.publishing.slides
 
 site: .venv/.complete  ## the executed notebooks of RUN and all pages as a website, in RUN/site
-	@$(UV) run --quiet --frozen --extra test --extra site python -m helpers.publishing.site $(RUN)
+	@python -m helpers.publishing.site $(RUN)
 
 lab: .venv/.complete  ## JupyterLab on the notebooks
 	@jupyter lab --notebook-dir=. --ip=127.0.0.1 --KernelManager.transport_encryption=auto \

@@ -9,6 +9,7 @@ root_doc = "notebooks/final_notebook"
 extensions = ["myst_nb"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
+nb_render_markdown_format = "myst"  # so that links in outputs lead to pages
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
 html_theme = "furo"

@@ -102,6 +102,9 @@ def _write_notebook(run: Path, place: str, folder: Path) -> bool:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = with_links(cell.source, place, folder)
+        for output in cell.get("outputs", []):
+            if text := output.get("data", {}).get("text/markdown"):
+                output.data["text/markdown"] = with_links(text, place, folder)
     if place == STORY:
         first.source += "\n\n" + _contents()
     describe_images(notebook)

@@ -191,7 +191,6 @@ class Page(HTMLParser):
 
 @pytest.mark.slow
 def test_a_website_has_no_broken_link_and_no_picture_without_words(run, monkeypatch, capfd):
-    pytest.importorskip("myst_nb")
     some = [site.STORY, *(f"notebooks/{name}.ipynb" for name in ("02_baseline", "03_dense"))]
     monkeypatch.setattr(site, "notebooks", lambda: some)
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
