@@ -370,7 +370,7 @@ def products(precision: str) -> list[float]:
 
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     a, b = (tf.cast(tf.random.normal((2048, 2048)), precision) for _ in range(2))
-    return repeated(lambda: tf.matmul(a, b).numpy(), 2 * 2048**3 / 1e9, repeats=8)
+    return repeated(lambda: tf.matmul(a, b).numpy(), 2 * 2048**3 / 1e9, repeats=20)
 
 
 def pipeline(precision: str = "float32") -> list[float]:

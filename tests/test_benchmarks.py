@@ -23,13 +23,13 @@ def test_a_row_is_the_median_between_the_lowest_and_the_highest():
 def test_ratios_are_to_the_first_row_of_a_part_and_shares_to_the_products():
     found = benchmark.with_ratios(
         table(
-            ("machine", "matrix products, float32", [100.0]),
+            ("machine", "matrix products, float32", [60.0, 60.0, 100.0]),
             ("machine", "matrix products, bfloat16", [400.0]),
             ("training", "usual", [20.0]),
             ("training", "ours, bfloat16", [100.0]),
         )
     ).set_index("name")
-    assert list(found.ratio) == [1, 4, 1, 5]
+    assert list(found.ratio) == [1, 6.667, 1, 5]
     assert found.share["usual"] == pytest.approx(20 * benchmark.GFLOP / 100, abs=1e-3)
     assert found.share["ours, bfloat16"] == pytest.approx(100 * benchmark.GFLOP / 400, abs=1e-3)
     assert found.share.isna().sum() == 2
@@ -73,8 +73,13 @@ def test_figure_shows_each_part_that_is_in_images_a_second():
 @pytest.mark.parametrize(("only", "measured"), [("", 2), ("bfloat16", 1)])
 def test_every_row_that_is_asked_for_is_measured(tmp_path, monkeypatch, only, measured):
     monkeypatch.setattr(benchmark, "measure", lambda part, name, *_: ([len(name)], "a note"))
+    rounds = ["--rounds", "3"]
     path = tmp_path / "benchmark.csv"
-    assert benchmark.main(["machine", "--only", only, "--count", "2", "--out", str(path)]) == 0
+    assert (
+        benchmark.main(["machine", "--only", only, "--count", "2", "--out", str(path), *rounds])
+        == 0
+    )
     found = pd.read_csv(path)
     assert list(found.name) == list(rows.ROWS["machine"])[-measured:]
-    assert (found.value == found.name.str.len()).all() and found.device.notna().all()
+    assert (found.value == found.name.str.len()).all() and (found.repeats == 3).all()
+    assert found.device.notna().all()
