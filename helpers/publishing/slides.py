@@ -52,9 +52,8 @@ def fields(tables: Path | None = None) -> dict:
         found["three_accuracy"] = three.accuracy
     counts = results.manifest(tables).label.value_counts()
     found |= {label: f"{counts[label]:,}" for label in LABELS} | {"images": f"{counts.sum():,}"}
-    literature = results.literature_table(tables).drop(columns="comparable")
+    literature = results.literature_table(tables).drop(columns=["protocol", "comparable"])
     literature.index = literature.index.str.replace(LINK, r"\1", regex=True)
-    literature.protocol = literature.protocol.replace("624 test images", "official")
     claims = results.replication(tables).drop(columns=["run with", "why"])
     texts = {"literature": literature, "replication": claims}
     return found | {name: results.markdown(table) for name, table in texts.items()}

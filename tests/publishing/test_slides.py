@@ -1,10 +1,24 @@
 """Slides: Markdown, figures of the results, and what is said where a result is missing."""
 
+import os
+import re
+import shutil
 import subprocess
 import sys
 
+import pytest
+
 from helpers import paths, results
 from helpers.publishing import slides
+
+BROWSER = next(filter(None, map(shutil.which, slides.BROWSERS)), None)
+OVERFULL = """<script>
+  const footer = 36;
+  const bottom = (node) => node.getBoundingClientRect().bottom;
+  const full = [...document.querySelectorAll("section")].filter((slide) =>
+    [...slide.querySelectorAll("*")].some((node) => bottom(node) > bottom(slide) - footer));
+  document.body.dataset.overfull = full.map((slide) => slide.innerText.split("\\n")[0]).join("; ");
+</script></body>"""
 
 
 def test_fields_are_filled_from_the_published_tables():
@@ -48,6 +62,21 @@ def test_a_line_of_three_dashes_begins_a_slide():
 
 def test_the_published_slides_lack_nothing():
     assert "not in these results yet" not in slides.page()
+
+
+@pytest.mark.skipif(not BROWSER, reason="no Chromium or Chrome")
+@pytest.mark.parametrize(
+    ("source", "overfull"), [("", ""), ("# Much\n\n" + "- a line\n" * 40, "Much")]
+)
+def test_nothing_reaches_below_its_slide(tmp_path, source, overfull):
+    path = tmp_path / "slides.html"
+    path.write_text(slides.page(source).replace("</body>", OVERFULL))
+    root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    command = [BROWSER, "--headless", "--disable-gpu", *root, "--window-size=1400,900"]
+    done = subprocess.run(
+        [*command, "--dump-dom", path.as_uri()], capture_output=True, text=True, check=True
+    )
+    assert re.search('data-overfull="(.*?)"', done.stdout)[1] == overfull
 
 
 def test_without_a_browser_the_html_is_written_and_one_line_says_what_is_lacking(
