@@ -139,7 +139,7 @@ def _tabulate(listing: pd.DataFrame, contents: list[dict]) -> pd.DataFrame:
     inside = pd.DataFrame([content for content in contents if "error" not in content])
     table = listing[readable].reset_index(drop=True).join(inside)
     table["pneumonia"] = table.label != "normal"
-    first = table.groupby("digest").file.transform("min")
+    first = table.groupby("digest").file.transform("first")  # the listing is sorted
     groups = first.where(table.digest.duplicated(keep=False))
     table["duplicate_group"] = groups.astype("category").cat.codes.astype(int)
     return table[COLUMNS]
