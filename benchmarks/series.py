@@ -31,4 +31,6 @@ def _timed(name: str, command: list[str], environment) -> tuple[str, float, str]
     code = subprocess.run(command, **options).returncode
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return name, seconds, f"{worked:.0f} CPU seconds" + (f"; FAILED ({code})" if code else "")
+    cores = len(os.sched_getaffinity(0))
+    note = f"{worked:.0f} CPU seconds, on {cores} cores"
+    return name, seconds, note + (f"; FAILED ({code})" if code else "")
