@@ -7,6 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import joblib
+
 from helpers import paths
 
 CHANGED = "03_dense"  # the notebook that is run again
@@ -31,6 +33,5 @@ def _timed(name: str, command: list[str], environment) -> tuple[str, float, str]
     code = subprocess.run(command, **options).returncode
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    cores = len(os.sched_getaffinity(0))
-    note = f"{worked:.0f} CPU seconds, on {cores} cores"
+    note = f"{worked:.0f} CPU seconds, on {joblib.cpu_count()} cores"
     return name, seconds, note + (f"; FAILED ({code})" if code else "")
