@@ -9,10 +9,13 @@ import argparse
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import papermill
+import psutil
 import yaml
 from nbclient.exceptions import DeadKernelError
 from traitlets.config import Config
@@ -82,16 +85,25 @@ def execute(source: Path, target: Path, parameters: dict) -> None:
 
 
 def _execute(source: Path, target: Path, parameters: dict) -> None:
-    papermill.execute_notebook(
-        source,
-        target,
-        parameters,
-        kernel_name="python3",
-        language="python",
-        cwd=source.parent,
-        progress_bar=sys.stderr.isatty(),
-        config=Config(KernelManager={"transport_encryption": "auto"}),
-    )
+    with tempfile.TemporaryDirectory(prefix="kernel-") as place:
+        settings = {"connection_file": f"{place}/connection.json", "transport_encryption": "auto"}
+        try:
+            papermill.execute_notebook(
+                source,
+                target,
+                parameters,
+                kernel_name="python3",
+                language="python",
+                cwd=source.parent,
+                progress_bar=sys.stderr.isatty(),
+                config=Config(KernelManager=settings),
+            )
+        except KeyboardInterrupt:  # a kernel that has only begun would write the file again
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+                    process.wait()
+            raise
 
 
 def explain(error: papermill.PapermillExecutionError, source: Path, target: Path) -> str:

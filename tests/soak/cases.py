@@ -221,11 +221,17 @@ def digests(folder: Path) -> set[tuple[str, str]]:
 def stopped(setting: Setting) -> list[Outcome]:
     """Ctrl-C at random moments of `make run`: no process and no temporary file stays."""
     folder = setting.path("stopped") / "runs" / RUN
-    times, lost = max(3, setting.times // 4), 0
-    for _ in range(times):
+    times, pressed, lost = max(3, setting.times // 4), 0, 0
+    while pressed < times:
         made = run(setting, "stopped", SMALL)
-        at_a_moment(made, folder, setting)
+        code = at_a_moment(made, folder, setting)
+        if code:
+            raise RuntimeError((setting.scratch / "stopped" / "log").read_text()[-4000:])
+        if code == 0:  # all is done: begin anew
+            shutil.rmtree(setting.scratch / "stopped")
+            continue
         was = doing(made, folder)
+        pressed += 1
         made.press_ctrl_c()
         gone = made.gone_after(LINGER)
         names = [path.name for path in setting.path("stopped-temporary").iterdir()]

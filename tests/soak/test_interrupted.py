@@ -82,6 +82,18 @@ def test_ctrl_c_leaves_no_process_and_no_temporary_file(notebook, tmp_path):
     assert "work was stopped" in (tmp_path / "log").read_text()
 
 
+def test_ctrl_c_while_a_kernel_starts_leaves_no_temporary_file(notebook, tmp_path):
+    temporary = tmp_path / "temporary"
+    made = notebook("import time; time.sleep(600)")
+    end = time.monotonic() + SECONDS
+    while not [path for path in temporary.rglob("*.json") if path.stat().st_size]:
+        assert made.process.poll() is None and time.monotonic() < end
+        time.sleep(0.001)
+    made.press_ctrl_c()
+    assert made.gone_after(SECONDS)
+    assert not list(temporary.iterdir())
+
+
 def test_a_kernel_leaves_when_what_started_it_is_killed(notebook, tmp_path):
     begun = tmp_path / "begun"
     made = notebook(f"import time; open({str(begun)!r}, 'w').close(); time.sleep(600)")

@@ -62,8 +62,9 @@ class Watched:
             return None
 
     def press_ctrl_c(self) -> None:
-        """Interrupt its process group, as a terminal does."""
-        os.killpg(self.process.pid, signal.SIGINT)
+        """Interrupt its process group, as a terminal does, unless it has ended."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGINT)
 
     def kill_group(self) -> None:
         """Kill its process group; kernels have sessions of their own."""
