@@ -68,12 +68,12 @@ def row(part: str, name: str, values: list[float], note: str) -> dict:
 def with_ratios(table: pd.DataFrame) -> pd.DataFrame:
     """The table with each value as a ratio to the usual row, and as a share of the arithmetic.
 
-    Columns ratio (the first row of the part is 1) and share (0-1, of the most that products of
-    matrices reach in the same precision; only where it is training).
+    Columns ratio (the first row of the part is 1; none where it is seconds) and share (0-1, of the
+    most that products of matrices reach in the same precision; only where it is training).
     """
     table = table.copy()
     first = table.groupby("part").value.transform(lambda values: values.iloc[0])
-    table["ratio"] = (table.value / first).round(3)
+    table["ratio"] = (table.value / first).round(3).where(table.unit != "s")
     most, training = table.set_index(["part", "name"]).high, table.part == "training"
     table["share"] = np.nan
     for precision in ("float32", "bfloat16"):
@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each part's rows")
     parser.add_argument("--count", type=int, help="pictures")
-    parser.add_argument("--only", default="", help="rows whose name holds this")
+    parser.add_argument("--only", default="", help="rows with this name, shown and not written")
     parser.add_argument("--out", type=Path, default=TABLE, help="table to write")
     options = parser.parse_args(arguments)
     parts = options.parts or list(rows.ROWS)
@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
                 reached[name] += values
                 print(f"{part}, {name}: {values} {notes[name]}", flush=True)
             found += [row(part, name, reached[name], notes[name]) for name in names]
-    if found:
+    if found and not options.only:
         table = pd.DataFrame(found).assign(**machine(options.threads))
         write(table, options.out)
     return 0

@@ -378,7 +378,7 @@ def pipeline(precision: str = "float32") -> list[float]:
 
 
 USUAL = "ImageDataGenerator"
-ROWS = {  # of each part; the one called USUAL, else the first, is what the others are compared with
+ROWS = {  # of each part; the others are compared with the first
     "machine": {
         "matrix products, float32": partial(products, "float32"),
         "matrix products, bfloat16": partial(products, "bfloat16"),

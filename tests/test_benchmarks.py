@@ -70,16 +70,26 @@ def test_figure_shows_each_part_that_is_in_images_a_second():
     assert [axis.get_title() for axis in benchmark.draw(found).axes] == ["loading"]
 
 
-@pytest.mark.parametrize(("only", "measured"), [("", 2), ("bfloat16", 1)])
-def test_every_row_that_is_asked_for_is_measured(tmp_path, monkeypatch, only, measured):
+def test_every_row_of_a_part_is_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "measure", lambda part, name, *_: ([len(name)], "a note"))
-    rounds = ["--rounds", "3"]
     path = tmp_path / "benchmark.csv"
-    assert (
-        benchmark.main(["machine", "--only", only, "--count", "2", "--out", str(path), *rounds])
-        == 0
-    )
+    options = ["--count", "2", "--rounds", "3", "--out", str(path)]
+    assert benchmark.main(["machine", *options]) == 0
     found = pd.read_csv(path)
-    assert list(found.name) == list(rows.ROWS["machine"])[-measured:]
+    assert list(found.name) == list(rows.ROWS["machine"])
     assert (found.value == found.name.str.len()).all() and (found.repeats == 3).all()
     assert found.device.notna().all()
+
+
+def test_a_single_row_is_shown_and_not_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "measure", lambda part, name, *_: ([len(name)], "a note"))
+    path = tmp_path / "benchmark.csv"
+    options = ["--only", "bfloat16", "--count", "2", "--rounds", "1", "--out", str(path)]
+    assert benchmark.main(["machine", *options]) == 0
+    assert capsys.readouterr().out.startswith("machine, matrix products, bfloat16: [25]")
+    assert not path.exists()
+
+
+def test_seconds_have_no_ratio():
+    found = table(("loading", "usual", [2.0]), ("series", "make run", [300.0]))
+    assert benchmark.with_ratios(found).ratio.isna().tolist() == [False, True]

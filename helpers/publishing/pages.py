@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 from nbconvert.preprocessors import ExecutePreprocessor
+from traitlets.config import Config
 
 from helpers import paths, plotting, predict, results
 from helpers.publishing import card, readme, slides
@@ -45,6 +46,8 @@ def execute(path: Path) -> None:
     """Run a notebook in its folder and store it with what it shows."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": path.parent}}
-    ExecutePreprocessor(kernel_name="python3", record_timing=False).preprocess(notebook, resources)
+    quiet = Config(KernelManager={"transport_encryption": "auto"})  # else the kernel warns
+    made = ExecutePreprocessor(kernel_name="python3", record_timing=False, config=quiet)
+    made.preprocess(notebook, resources)
     notebook.metadata.language_info = {"name": "python"}  # not the version: same file everywhere
     write_atomically(path, partial(nbformat.write, notebook))

@@ -28,8 +28,9 @@ def performance() -> pd.DataFrame:
     keyed = table.set_index(["part", "name"])
     rows = {f"{part}: {name}": _cells(row) for (part, name), row in keyed.iterrows()}
     shown = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-    first = table.iloc[0]
-    return shown.rename_axis(f"{first.device}, {first.threads} threads")
+    machines = table[["device", "threads"]].drop_duplicates()
+    named = [f"{row.device}, {row.threads} threads" for row in machines.itertuples()]
+    return shown.rename_axis("; ".join(named))
 
 
 def in_short() -> pd.DataFrame:
@@ -46,7 +47,8 @@ def _cells(row) -> list[str]:
     digits = 0 if row.value >= 100 else 1
     spread = f"{row.low:,.{digits}f}-{row.high:,.{digits}f}" if row.repeats > 1 else "-"
     share = "-" if pd.isna(row.share) else f"{100 * row.share:.0f} %"
-    return [f"{row.value:,.{digits}f} {row.unit}{note}", spread, f"{row.ratio:.2f}", share]
+    ratio = "-" if pd.isna(row.ratio) else f"{row.ratio:.2f}"
+    return [f"{row.value:,.{digits}f} {row.unit}{note}", spread, ratio, share]
 
 
 def scale() -> pd.DataFrame:

@@ -166,12 +166,12 @@ THREE = [
 CLAIMS = [
     Claim(
         README,
-        "the first, ranks them well and decides badly",
+        "and its specificity falls there, also at a threshold of the same kind",
         lambda folder: (
-            value(folder, "final_v1", "auc") > 0.98
-            and value(folder, "final_v1", "accuracy", "selected") < 0.9
+            v1_specificity(folder, "test") < v1_specificity(folder, "val") - 0.05
+            and v1_specificity(folder, "test") < same_kind(folder, "final", "test") - 0.05
         ),
-        of("final_v1", "accuracy", 0.95, "selected"),
+        of("final_v1", "specificity", 0.93, evaluation.BALANCED_RULE),
     ),
     Claim(
         README,
@@ -306,12 +306,14 @@ CLAIMS = [
     ),
     Claim(
         STORY,
-        "Ranking is nearly solved here; the threshold is not",
+        "Most errors that are left would stay at any threshold, and many of them are shared",
         lambda folder: (
-            value(folder, "final", "auc") > 0.98
-            and value(folder, "final", "specificity", "balanced") < 0.93
+            errors_at_best(folder) > 0.8 * errors_at_balanced(folder)
+            and int(shared_errors(folder)[0]) > 0.4 * errors_at_balanced(folder)
         ),
-        of("final", "specificity", 0.97, "balanced"),
+        table_set(
+            "final", "label == 'normal'", lambda rows: rows.assign(p_normal=0.1, p_bacteria=0.9)
+        ),
     ),
     Claim(
         STORY,
@@ -335,9 +337,29 @@ CLAIMS = [
     ),
     Claim(
         STORY,
-        "experiments have a rank correlation of",
+        "experiments the two orders have a rank correlation of",
         lambda folder: said(r"rank correlation of (-?\d\S*) \((\S+) to") == orders(folder),
         of("framing_box", "auc", 0.999),
+    ),
+    Claim(
+        STORY,
+        "carry a number that occurs in training, too",
+        lambda folder: said(r"(\d+) of the (\d+) pneumonias in test carry") == overlapping(folder),
+        lambda folder: new_numbers(folder),
+    ),
+    Claim(
+        STORY,
+        "published accuracies are higher than that of `final`",
+        lambda folder: (
+            said(r"(\d+) of (\d+) published accuracies are higher") == higher_accuracies(folder)
+        ),
+        of("final", "accuracy", 0.99, "balanced"),
+    ),
+    Claim(
+        STORY,
+        "Validation says little of who is ahead on test",
+        lambda folder: abs(float(orders(folder)[0])) < 0.5 and float(orders(folder)[1]) < 0.1,
+        lambda folder: validation_as_test(folder),
     ),
     Claim(
         STORY,
@@ -349,15 +371,17 @@ CLAIMS = [
     ),
     Claim(
         STORY,
-        "The normal images move up from validation to test, so a threshold gives more false alarms",
+        "fewer pneumonias are missed, and more normal images are called ill",
         lambda folder: all(
-            rates(folder, rule, "test")[1] < rates(folder, rule, "val")[1] - 0.02 for rule in RULES
+            rates(folder, rule, "test")[1] < rates(folder, rule, "val")[1] - 0.02
+            and rates(folder, rule, "test")[0] > rates(folder, rule, "val")[0]
+            for rule in RULES
         ),
         table_set("final", "split == 'test' and label == 'normal'", called("normal")),
     ),
     Claim(
         STORY,
-        "from validation to test, what is lost is specificity",
+        "from validation to test, specificity is lost, and sensitivity gained",
         lambda folder: all(
             rates(folder, rule, "test")[0] >= rates(folder, rule, "val")[0] for rule in RULES
         ),
@@ -489,9 +513,10 @@ def orders(folder: Path) -> tuple[str, ...]:
         results.headline(official, split).query("metric == 'auc'").set_index("experiment").value
         for split in ("val", "test")
     ]
-    pair = pd.concat(auc, axis=1, join="inner").dropna()
+    pair = pd.concat(auc, axis=1, join="inner").dropna().drop_duplicates()
+    pair = pair[pair.iloc[:, 0] > 0.8]
     rho = pair.rank().corr().iloc[0, 1]
-    low = np.tanh(np.arctanh(rho) - 1.959964 * (1.06 / (len(pair) - 3)) ** 0.5)
+    low = np.tanh(np.arctanh(min(rho, 0.999)) - 1.959964 * (1.06 / (len(pair) - 3)) ** 0.5)
     return f"{rho:.2f}", f"{low:.2f}"
 
 
@@ -518,6 +543,58 @@ def rates(folder: Path, rule: str, split: str) -> tuple[float, float]:
     point = results.operating_points("final", folder=folder)[rule]
     cases = evaluation.outcomes(results.predictions("final", folder=folder), point, split)
     return cases.right[cases.ill].mean(), cases.right[~cases.ill].mean()
+
+
+def same_kind(folder: Path, experiment: str, split: str) -> float:
+    """Specificity where sensitivity equals it on validation."""
+    return value(folder, experiment, "specificity", evaluation.BALANCED_RULE, split)
+
+
+def v1_specificity(folder: Path, split: str) -> float:
+    return same_kind(folder, "final_v1", split)
+
+
+def errors_at_balanced(folder: Path) -> int:
+    point = results.operating_points("final", folder=folder)["balanced"]
+    return (~evaluation.outcomes(results.predictions("final", folder=folder), point).right).sum()
+
+
+def errors_at_best(folder: Path) -> int:
+    """The fewest errors on test that any threshold leaves."""
+    cases = evaluation.outcomes(results.predictions("final", folder=folder))
+    p, ill = cases.p_pneumonia.to_numpy(), cases.ill.to_numpy()
+    return min(((p >= cut) != ill).sum() for cut in [*p, 2])
+
+
+def overlapping(folder: Path) -> tuple[str, ...]:
+    """Pneumonias in test whose patient number occurs outside of it, and all of them."""
+    images = results.manifest(folder)
+    test = images.official_split == "test"
+    ill = images[test & (images.label != "normal")]
+    known = set(images.patient[~test])
+    return str(sum(number in known for number in ill.patient)), str(len(ill))
+
+
+def new_numbers(folder: Path) -> None:
+    """Give the test images patient numbers of their own."""
+    images = results.manifest(folder)
+    images.patient += images.official_split
+    images.to_csv(folder / "manifest.csv", index=False)
+
+
+def validation_as_test(folder: Path) -> None:
+    """Give every experiment the AUC on test that it has on validation."""
+    rows = pd.read_csv(folder / METRICS, dtype=str, keep_default_na=False)
+    rows = rows[(rows.metric != "auc") | (rows.split == "val")]
+    twice = [rows, rows[rows.metric == "auc"].assign(split="test")]
+    pd.concat(twice).to_csv(folder / METRICS, index=False)
+
+
+def higher_accuracies(folder: Path) -> tuple[str, ...]:
+    """Published accuracies above ours at `balanced`, and all of them."""
+    rows = pd.read_csv(folder / "published_elsewhere.csv").accuracy.dropna()
+    ours = 100 * value(folder, "final", "accuracy", "balanced")
+    return str((rows > ours).sum()), str(len(rows))
 
 
 def too_high(folder: Path) -> float:
