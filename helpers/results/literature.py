@@ -22,7 +22,7 @@ OWN_ROWS = [  # of the literature table: experiment, protocol, threshold rule, w
     (FINAL, "official", "screening", "the same"),
     ("final_ensemble", "official", "balanced", "the same"),
     ("final_member", "cross_validated", evaluation.BALANCED_RULE, "no: five folds over all images"),
-    ("final_v1", "official", "selected", "yes; our first look, at a threshold for few missed cases"),
+    ("final_v1", "official", "selected", "yes; our first look; a threshold for few misses"),
 ]
 
 
