@@ -16,6 +16,7 @@ import yaml
 from helpers import results
 from helpers.parameters import PARAMETERS
 from helpers.paths import PROJECT
+from tests import builders
 
 FOLDER = PROJECT / "notebooks"
 SERIES = re.findall(r'(?m)^    "(\d\w+)": \[', (PROJECT / "Snakefile").read_text())
@@ -229,6 +230,38 @@ def test_a_notebook_runs_again_when_what_it_uses_changes_and_not_otherwise(serie
     for name, files in used.items():
         assert {"helpers/paths.py", "helpers/data/index.py", f"notebooks/{name}.ipynb"} <= {*files}
         assert not [file for file in files if file.startswith("helpers/publishing")]
+
+
+@pytest.mark.notebooks
+def test_a_notebook_runs_again_when_a_picture_or_what_is_said_of_it_changes(index, tmp_path):
+    folder = builders.labelled_folder(tmp_path / "hospital", index)
+    runs = tmp_path / "runs"
+    done = runs / "smoke-synthetic" / "done" / "01_eda"
+    done.parent.mkdir(parents=True)
+    done.touch()
+
+    def plan(*options):
+        told = execute(
+            *("snakemake", "--cores", "1", "--nolock", "--snakefile", str(PROJECT / "Snakefile")),
+            *("--directory", str(tmp_path), *options),
+            *("--config", "parameters=smoke", "notebook=01_eda"),
+            CHEST_XRAY_DIR=str(folder),
+            CHEST_XRAY_RUNS=str(runs),
+            CHEST_XRAY_CACHE=str(tmp_path / "cache"),
+        )
+        assert told.returncode == 0, told.stderr
+        return told.stdout + told.stderr
+
+    plan("--touch", "--forceall")  # as if it had been executed
+    assert "Nothing to be done" in plan("--dry-run")
+    table = folder / "labels.csv"
+    kept = table.read_text()
+    table.write_text(kept.replace("virus", "bacteria", 1))
+    assert "params have changed" in plan("--dry-run")
+    table.write_text(kept)
+    assert "Nothing to be done" in plan("--dry-run")
+    shutil.copy(folder / "scan-0000.jpeg", folder / "scan-0001.jpeg")
+    assert "params have changed" in plan("--dry-run")
 
 
 def run_papermill(
