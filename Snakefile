@@ -83,7 +83,7 @@ def code_behind(notebook):
 try:
     NAMED = [f"{name}={os.environ[name]}" for name in VARIABLES if os.environ.get(name)]
     FOLDER = data.find()
-    INDEX = data.index(FOLDER, skip_unreadable=bool(config.get("skip_unreadable")))
+    INDEX = data.index(FOLDER, skip_unreadable=True)  # each notebook asks its own parameter
     DATASET = data.dataset(INDEX)
     NAME = config.get("parameters") or ("smoke" if DATASET == "synthetic" else "reference")
     PARAMETERS = execute.parameters_of(NAME, AFTER, RUN=run_folder(NAME))

@@ -354,5 +354,18 @@ def test_a_missing_data_folder_is_one_line(tmp_path):
     assert done.stderr.strip().splitlines()[-1].startswith("error: no data folder at")
 
 
+@pytest.mark.notebooks
+def test_an_unreadable_picture_is_left_to_the_parameter_of_the_notebooks(tmp_path):
+    folder = builders.kermany_folder(tmp_path / "chest_xray")
+    next(folder.rglob("*.jpeg")).write_text("no picture")
+    done = execute(
+        *("snakemake", "--cores", "1", "--dry-run", "--config", "parameters=smoke"),
+        CHEST_XRAY_DIR=str(folder),
+        CHEST_XRAY_RUNS=str(tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "left out 1 unreadable image(s)" in done.stdout
+
+
 def test_parameters_have_a_meaning():
     assert all(parameter.meaning for parameter in PARAMETERS.values())
