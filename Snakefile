@@ -18,17 +18,7 @@ import yaml
 from helpers import data, execute, paths
 from helpers.utils import UserError, short_digest
 
-AFTER = {  # notebook: those whose results it reads
-    "01_eda": [],
-    "02_baseline": [],
-    "03_dense": [],
-    "04_cnn_iterations": [],
-    "05_leakyrelu_vs_relu": [],
-    "06_residual_network": [],
-    "07_transfer_learning": [],
-    "08_three_classes": [],
-    "09_tuning": [],
-    "10_leak_study": [],
+AFTER = dict.fromkeys(paths.SERIES, []) | {  # notebook: those whose results it reads
     "11_framing": ["10_leak_study"],
     "12_robustness": ["11_framing"],
     "13_final_model": ["12_robustness"],
