@@ -202,12 +202,13 @@ def _read(files, size: int) -> tuple[list[dict], list[np.ndarray | None]]:
     rows, pictures = [{"file": str(file), "prediction": None} for file in files], []
     for row in rows:
         try:
-            pictures.append(reading.read_as_stored(row["file"], size))
+            picture = reading.read_as_stored(row["file"], size)
             if reason := checks.of_header(reading.about(row["file"])):
                 row["reason"] = reason
         except UserError as error:
+            picture = None
             row["error"] = str(error)
-            pictures.append(None)
+        pictures.append(picture)
     return rows, pictures
 
 
