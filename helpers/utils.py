@@ -76,6 +76,27 @@ def cannot_write(path: Path, error: OSError) -> UserError:
     )
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other process is inside this with the same folder: notebooks may run side by side.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    from filelock import FileLock  # predicting is installed without it
+
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
