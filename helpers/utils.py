@@ -16,7 +16,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str):
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+        super().__init__(shown(message))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback."""
