@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
+from uuid import uuid4
 
 
 class UserError(Exception):
@@ -56,7 +57,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         UserError: the disk is full or the folder cannot be written.
     """
     path = Path(path)
-    aside = path.with_name(f".{os.getpid()}-{path.name}")  # keeps the suffix, which savers look at
+    # Machines that share a disk may repeat a process's number; savers look at the suffix
+    aside = path.with_name(f".{os.getpid()}-{uuid4().hex[:8]}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(aside)
