@@ -16,19 +16,9 @@ import nbformat
 import yaml
 
 from helpers import data, execute, paths
-from helpers.utils import UserError
+from helpers.utils import UserError, short_digest
 
-AFTER = {  # notebook: those whose results it reads
-    "01_eda": [],
-    "02_baseline": [],
-    "03_dense": [],
-    "04_cnn_iterations": [],
-    "05_leakyrelu_vs_relu": [],
-    "06_residual_network": [],
-    "07_transfer_learning": [],
-    "08_three_classes": [],
-    "09_tuning": [],
-    "10_leak_study": [],
+AFTER = dict.fromkeys(paths.SERIES, []) | {  # notebook: those whose results it reads
     "11_framing": ["10_leak_study"],
     "12_robustness": ["11_framing"],
     "13_final_model": ["12_robustness"],
@@ -83,7 +73,7 @@ def code_behind(notebook):
 try:
     NAMED = [f"{name}={os.environ[name]}" for name in VARIABLES if os.environ.get(name)]
     FOLDER = data.find()
-    INDEX = data.index(FOLDER, skip_unreadable=bool(config.get("skip_unreadable")))
+    INDEX = data.index(FOLDER, skip_unreadable=True)  # each notebook asks its own parameter
     DATASET = data.dataset(INDEX)
     NAME = config.get("parameters") or ("smoke" if DATASET == "synthetic" else "reference")
     PARAMETERS = execute.parameters_of(NAME, AFTER, RUN=run_folder(NAME))
@@ -116,7 +106,7 @@ rule notebook:
         f"{RUN}/notebooks/{{notebook}}.ipynb",
     params:
         parameters=lambda wildcards: yaml.safe_dump(PARAMETERS[wildcards.notebook]),
-        data=INDEX.digest.str.cat()[:: len(INDEX) // 100 + 1],
+        data=short_digest(INDEX.drop(columns="path").to_csv()),
     wildcard_constraints:
         notebook="|".join(AFTER),
     shell:

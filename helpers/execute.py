@@ -22,7 +22,7 @@ from traitlets.config import Config
 
 from helpers import paths
 from helpers.parameters import check_values
-from helpers.utils import UserError
+from helpers.utils import UserError, cannot_write
 
 COLORS_OF_TERMINALS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -68,8 +68,10 @@ def execute(source: Path, target: Path, parameters: dict) -> None:
 
     Raises:
         papermill.PapermillExecutionError: a cell failed.
-        UserError: the kernel died, or the copy cannot be written.
+        UserError: there is no such notebook, the kernel died, or the copy cannot be written.
     """
+    if not source.is_file():
+        raise UserError(f"no notebook at {source}. Give the path of one")
     try:
         _execute(source, target, parameters)
     except DeadKernelError as error:
@@ -78,10 +80,7 @@ def execute(source: Path, target: Path, parameters: dict) -> None:
             "kept: free some memory, or run fewer notebooks at a time (JOBS=1), and run again"
         ) from error
     except OSError as error:
-        raise UserError(
-            f"cannot write {target} ({error.strerror or error}). Free some disk space or make the "
-            "folder writable, then run again"
-        ) from error
+        raise cannot_write(target, error) from error
 
 
 def _execute(source: Path, target: Path, parameters: dict) -> None:

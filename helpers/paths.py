@@ -21,3 +21,20 @@ IMAGES = PROJECT / "images"
 MODELS = PROJECT / "models"
 PRESENTATION = PROJECT / "presentation"
 README = PROJECT / "README.md"
+SERIES = (  # the names of the numbered notebooks; whatever else lies beside them is one's own
+    "01_eda",
+    "02_baseline",
+    "03_dense",
+    "04_cnn_iterations",
+    "05_leakyrelu_vs_relu",
+    "06_residual_network",
+    "07_transfer_learning",
+    "08_three_classes",
+    "09_tuning",
+    "10_leak_study",
+    "11_framing",
+    "12_robustness",
+    "13_final_model",
+    "14_explanation",
+    "15_clinical_use",
+)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from helpers import dicom
-from helpers.utils import UserError, shown
+from helpers.utils import UserError
 
 VERSION = 3  # part of the key of decoded images: raise it when decoding changes (DICOM has its own)
 STORED_SIDE, STORED_QUALITY = 224, 75  # of the JPEGs that the published model has learnt from
@@ -109,7 +109,7 @@ def _one_line_errors(path: Path | str) -> Iterator[None]:
     except Exception as error:  # decoders raise all kinds
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise UserError(
-            f"cannot read {shown(path)} ({shown(reason) or type(error).__name__}). "
+            f"cannot read {path} ({reason or type(error).__name__}). "
             "A whole JPEG, PNG or DICOM file is wanted: replace it or take it away"
         ) from error
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
+from uuid import uuid4
 
 
 class UserError(Exception):
@@ -16,7 +17,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str):
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+        super().__init__(shown(message))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback."""
@@ -56,7 +57,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         UserError: the disk is full or the folder cannot be written.
     """
     path = Path(path)
-    aside = path.with_name(f".{os.getpid()}-{path.name}")  # keeps the suffix, which savers look at
+    # Machines that share a disk may repeat a process's number; savers look at the suffix
+    aside = path.with_name(f".{os.getpid()}-{uuid4().hex[:8]}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(aside)
@@ -74,6 +76,27 @@ def cannot_write(path: Path, error: OSError) -> UserError:
         f"cannot write {path}: {error.strerror or error}. "
         "Free some disk space or make the folder writable, then run again"
     )
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other process is inside this with the same folder: notebooks may run side by side.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    from filelock import FileLock  # predicting is installed without it
+
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sha256(path: Path) -> str:

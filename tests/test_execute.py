@@ -82,6 +82,19 @@ def test_an_error_names_notebook_cell_parameters_and_command_without_a_traceback
     assert copy.cells[-1].outputs
 
 
+def test_a_notebook_that_is_not_there_is_told_by_its_name(tmp_path, capfd):
+    missing = str(tmp_path / "missing.ipynb")
+    assert execute.main([missing, str(tmp_path / "copy.ipynb")]) == 1
+    assert f"error: no notebook at {missing}. " in capfd.readouterr().err
+
+
+def test_a_copy_that_cannot_be_written_is_told_by_its_name(tmp_path, capfd):
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "work.ipynb")
+    copy = str(tmp_path / "work.ipynb" / "copy.ipynb")
+    assert execute.main([str(tmp_path / "work.ipynb"), copy]) == 1
+    assert f"error: cannot write {copy}: " in capfd.readouterr().err
+
+
 def test_an_error_of_the_code_keeps_its_traceback(run):
     _, told, _ = run("1 / 0")
     assert "Traceback" in told and "ZeroDivisionError" in told

@@ -69,7 +69,7 @@ def declared(notebook):
     return {statement.targets[0].id for statement in ast.parse(cell.source).body}
 
 
-OWN = {path.stem: declared(path) for path in paths.NOTEBOOKS.glob("[0-9]*.ipynb")}
+OWN = {name: declared(paths.NOTEBOOKS / f"{name}.ipynb") for name in paths.SERIES}
 
 
 @pytest.mark.parametrize("file", sorted(paths.PARAMETERS.glob("*.yaml")), ids=lambda x: x.stem)

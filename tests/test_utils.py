@@ -34,6 +34,16 @@ def test_a_writer_sees_the_suffix_and_not_the_file_itself(kept):
     assert seen[0].suffix == ".csv" and seen[0].parent == kept.parent and seen[0] != kept
 
 
+def test_writers_with_the_same_process_number_do_not_meet(kept):
+    def write(aside):
+        aside.write_text("first")
+        utils.write_atomically(kept, lambda other: other.write_text("second"))
+
+    utils.write_atomically(kept, write)
+    assert kept.read_text() == "first"
+    assert list(kept.parent.iterdir()) == [kept]
+
+
 @pytest.mark.parametrize(
     ("error", "raised"),
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers import paths, reading
+from helpers import dicom, paths, reading
 from helpers.data import folder as labelled
 from helpers.data import kermany, synthetic
 from helpers.utils import UserError, short_digest, write_atomically
@@ -62,7 +62,8 @@ def index(folder: Path | str | None = None, skip_unreadable: bool = False) -> pd
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}. Mend it") from error
     states = [(each.st_size, each.st_mtime_ns, each.st_ctime_ns) for each in stats]
-    cached = paths.CACHE / f"index-{short_digest(VERSION, listing.to_dict('list'), states)}.json"
+    key = short_digest(VERSION, dicom.VERSION, listing.to_dict("list"), states)
+    cached = paths.CACHE / f"index-{key}.json"
     if found := _inspected(cached, len(listing)):
         return _tabulate(listing, found)
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -112,7 +112,7 @@ def _check_heatmap(options: argparse.Namespace) -> None:
         options.heatmap.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot make the folder {shown(options.heatmap)} ({error.strerror}). Name another one"
+            f"cannot make the folder {options.heatmap} ({error.strerror}). Name another one"
         ) from error
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from helpers import paths
 from helpers.predict.chest_check import THUMBNAIL
-from helpers.utils import UserError, shown
+from helpers.utils import UserError
 
 FACTS = "pneumonia.json"
 POINTS = BALANCED, SCREENING = "balanced", "screening"  # operating points; the first is the default
@@ -67,7 +67,7 @@ def read_facts(path: Path | str | None = None) -> Facts:
         wrong = type(error).__name__
     if wrong:
         raise UserError(
-            f"{shown(path)} does not describe a model ({wrong}): get it and the model's files again"
+            f"{path} does not describe a model ({wrong}): get it and the model's files again"
         )
     return facts
 
@@ -107,6 +107,6 @@ def existing(path: Path | str) -> Path:
     """
     if not Path(path).is_file():
         raise UserError(
-            f"no file {shown(path)}: run 13_final_model, or name a model and its .json by --model"
+            f"no file {path}: run 13_final_model, or name a model and its .json by --model"
         )
     return Path(path)

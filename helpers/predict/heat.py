@@ -37,7 +37,7 @@ def heat_maps(model: Model, pictures: np.ndarray, boxes: np.ndarray) -> list[Ima
     with native_messages_hidden():
         crops = lungs.crop(pictures[..., None], boxes, classifier.input_shape[1], margin)
         maps = explain.balanced(explain.evidence(Ensemble((classifier,)), crops))
-    wide = np.asarray(boxes) + margin * np.array([-1, -1, 1, 1])
+    wide = lungs.widened(np.asarray(boxes), margin)
     return [draw(*parts) for parts in zip(pictures, maps, wide, strict=True)]
 
 

@@ -35,13 +35,11 @@ def check_file(path: Path, facts: Facts) -> None:
     """Raise UserError when a model's file is missing or another one than its facts describe."""
     beside = existing(path).with_suffix(".json")
     if path.name not in facts.sha256:
-        raise UserError(f"{shown(beside)} does not describe {path.name}: get both files again")
+        raise UserError(f"{beside} does not describe {path.name}: get both files again")
     if path.stat().st_size > MOST_BYTES:
-        raise UserError(f"{shown(path)} is too large for a model of pictures: get it again")
+        raise UserError(f"{path} is too large for a model of pictures: get it again")
     if sha256(path) != facts.sha256[path.name]:
-        raise UserError(
-            f"{shown(path)} is not the file that {beside.name} describes: get both again"
-        )
+        raise UserError(f"{path} is not the file that {beside.name} describes: get both again")
 
 
 @contextmanager
@@ -53,9 +51,7 @@ def _one_line_errors(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         reason = shown(" ".join(str(error).split()))[:200] or type(error).__name__
-        raise UserError(
-            f"{shown(path)} is no model of this kind ({reason}): get it again"
-        ) from error
+        raise UserError(f"{path} is no model of this kind ({reason}): get it again") from error
 
 
 @dataclass(frozen=True)
@@ -161,7 +157,7 @@ def open_model(path: Path | str | None = None) -> Model:
     """
     path = Path(path) if path else paths.MODELS / ONNX
     if path.suffix not in (".keras", ".onnx"):
-        raise UserError(f"model {shown(path)}: a .keras or .onnx file is wanted")
+        raise UserError(f"model {path}: a .keras or .onnx file is wanted")
     facts = read_facts(existing(path).with_suffix(".json"))
     check_file(path, facts)
     return Model(path, facts)
@@ -202,12 +198,13 @@ def _read(files, size: int) -> tuple[list[dict], list[np.ndarray | None]]:
     rows, pictures = [{"file": str(file), "prediction": None} for file in files], []
     for row in rows:
         try:
-            pictures.append(reading.read_as_stored(row["file"], size))
+            picture = reading.read_as_stored(row["file"], size)
             if reason := checks.of_header(reading.about(row["file"])):
                 row["reason"] = reason
         except UserError as error:
+            picture = None
             row["error"] = str(error)
-            pictures.append(None)
+        pictures.append(picture)
     return rows, pictures
 
 

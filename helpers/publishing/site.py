@@ -47,8 +47,7 @@ def notebooks() -> list[str]:
 
     A notebook that is none of these, such as an experiment of one's own, is left out.
     """
-    series = sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
-    return [STORY, *(f"notebooks/{path.name}" for path in series), "notebooks/template.ipynb"]
+    return [STORY, *(f"notebooks/{name}.ipynb" for name in (*paths.SERIES, "template"))]
 
 
 def write_source(run: Path, folder: Path, charts: str) -> list[str]:

@@ -9,20 +9,17 @@ protocol, seed, fold). Predictions are saved without the patients, which the man
 """
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
 from helpers import data, evaluation, paths
 from helpers.results import checked
 from helpers.results.choice import SELECTIONS, operating_points
-from helpers.utils import UserError, cannot_write, sha256, short_digest, write_atomically
+from helpers.utils import UserError, alone, sha256, short_digest, write_atomically
 
 KEY = ["experiment", "protocol", "seed", "fold"]
 EXPERIMENT_COLUMNS = [
@@ -88,7 +85,7 @@ def remeasure(folder: Path | None = None, resamples: int = 2000) -> pd.DataFrame
     rows = experiments(folder).to_dict("records")
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:  # one thread a fit
         measured = pd.concat(pool.map(again, rows))
-    with _alone(folder):
+    with alone(folder):
         _write_by_key(folder / "metrics.csv", measured)
     return metrics(folder)
 
@@ -115,7 +112,7 @@ def claims() -> pd.DataFrame:
 
 def merge(folder: Path, row: dict, predictions: pd.DataFrame, measured: pd.DataFrame) -> None:
     """Put one fit into a folder of results, in place of an earlier one with the same key."""
-    with _alone(folder):
+    with alone(folder):
         target = folder / "predictions" / prediction_name(row)
         table = predictions.drop(columns="patient", errors="ignore")
         write_atomically(target, partial(table.to_csv, index=False))
@@ -140,25 +137,6 @@ def fit_digest(row: dict, folder: Path | None = None) -> str:
         files.append(folder / SELECTIONS[row["experiment"]])
     facts = (str(row[name]) for name in EXPERIMENT_COLUMNS if name != "digest")
     return short_digest(*facts, *(sha256(path) for path in files))
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """No other process writes to the folder of results meanwhile: notebooks may run side by side.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
-    lock = FileLock(folder / ".lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _replace(path: Path, new: pd.DataFrame) -> None:

@@ -25,9 +25,10 @@ import numpy as np
 import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 
-from helpers import data, evaluation, models, paths, reading, training
-from helpers.data import Augmentation, augmentation, transforms
+from helpers import data, evaluation, models, paths, training
+from helpers.data import Augmentation
 from helpers.parameters import check_values
+from helpers.training import cache
 from helpers.training.config import TrainingConfig
 from helpers.training.fit import VERSION as TRAINING_VERSION
 from helpers.utils import UserError, command_line, native_messages_hidden, short_digest
@@ -254,8 +255,7 @@ def command(settings: SearchSettings, folder: Path) -> str:
 
 def _key(net: Cnn) -> str:
     """Name of the search's folder: a digest of settings, data and versions of the code."""
-    modules = reading, transforms, augmentation
-    versions = [VERSION, TRAINING_VERSION, *(module.VERSION for module in modules)]
+    versions = [VERSION, TRAINING_VERSION, *(module.VERSION for module in cache.MODULES)]
     return short_digest(net.settings, list(net.table.digest), list(net.table.split), versions)
 
 

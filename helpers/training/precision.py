@@ -3,14 +3,16 @@
 import json
 import platform
 import time
+from pathlib import Path
 
 import numpy as np
 
 from helpers import models, paths
 from helpers.models import keras
-from helpers.utils import short_digest, write_atomically
+from helpers.utils import alone, short_digest, write_atomically
 
 UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # what Linux calls the units for bfloat16
+PRECISIONS = ("float32", "mixed_bfloat16")
 GAIN = 1.2  # how many times as fast bfloat16 has to be
 
 
@@ -28,11 +30,26 @@ def fastest(device: str, flags: str, threads: int) -> str:
         return "float32"
     key = short_digest(platform.node(), device, threads, keras.backend.backend(), keras.__version__)
     path = paths.CACHE / f"precision-{key}.json"
-    if not path.exists():
-        seconds = {name: _seconds(name) for name in ("float32", "mixed_bfloat16")}
-        write_atomically(path, lambda aside: aside.write_text(json.dumps(seconds)))
-    seconds = json.loads(path.read_text())
+    seconds = _remembered(path)
+    if not seconds:
+        with alone(path.parent):  # side by side each would measure the load of the others
+            seconds = _remembered(path) or _measured(path)
     return "mixed_bfloat16" if seconds["float32"] > GAIN * seconds["mixed_bfloat16"] else "float32"
+
+
+def _remembered(path: Path) -> dict[str, float] | None:
+    """The seconds of each precision; None where they were not kept, or the file is damaged."""
+    try:
+        found = json.loads(path.read_bytes())
+        return {name: float(found[name]) for name in PRECISIONS}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _measured(path: Path) -> dict[str, float]:
+    seconds = {name: _seconds(name) for name in PRECISIONS}
+    write_atomically(path, lambda aside: aside.write_text(json.dumps(seconds)))
+    return seconds
 
 
 def _seconds(precision: str, steps: int = 5) -> float:

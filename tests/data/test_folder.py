@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import data
+from helpers import data, dicom
 from helpers.data import folder as labelled
 from helpers.data import kermany
 from helpers.utils import UserError
@@ -125,6 +125,15 @@ def test_a_changed_label_is_seen_although_the_index_is_cached(hospital):
     assert data.index(hospital).pneumonia.sum() == 3
     describe(hospital, [(file, "normal", patient) for file, _, patient in ROWS])
     assert data.index(hospital).pneumonia.sum() == 0
+
+
+def test_another_reading_of_dicom_is_seen_although_the_index_is_cached(hospital, monkeypatch):
+    builders.save_dicom(hospital / "five.dcm", np.asarray(builders.picture(9)))
+    describe(hospital, [*ROWS, ("five.dcm", "normal", "e")])
+    before = data.index(hospital)
+    monkeypatch.setattr(dicom, "VERSION", dicom.VERSION + 1)
+    after = data.index(hospital)
+    assert list(after.file[after.digest != before.digest]) == ["five.dcm"]
 
 
 def test_pictures_of_every_kind_are_indexed_and_loaded(hospital):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import paths, predict
+from helpers import paths, predict, reading
 from helpers.utils import UserError
 from tests import builders
 from tests.predict.conftest import BOX
@@ -71,6 +71,24 @@ def test_a_row_of_answers_says_probabilities_and_decision(exported, films):
     assert picture.shape == (model.facts.image_size,) * 2 and picture.dtype == np.uint8
     assert missing["prediction"] is None and missing["error"].startswith("cannot read missing.png")
     assert nothing is None
+
+
+def test_a_file_that_is_gone_between_pixels_and_header_leaves_the_others_their_answers(
+    exported, films, monkeypatch
+):
+    model, about = predict.open_model(exported / "pneumonia.onnx"), reading.about
+
+    def gone(path):
+        if path == films[1]:
+            raise UserError("cannot read it any more")
+        return about(path)
+
+    expected = [row for row, _ in predict.predict(model, films[:3])]
+    monkeypatch.setattr(reading, "about", gone)
+    answered = list(predict.predict(model, films[:3]))
+    assert [row for row, _ in answered[::2]] == expected[::2]
+    lost = {"file": films[1], "prediction": None, "error": "cannot read it any more"}
+    assert answered[1] == (lost, None)
 
 
 def test_what_is_no_chest_has_a_reason_instead_of_an_answer(exported, tmp_path):

@@ -13,8 +13,8 @@ PAGES = {
     "final_notebook.ipynb": paths.NOTEBOOKS / "final_notebook.ipynb",
     "slides.md": paths.PRESENTATION / "slides.md",
 }
-SERIES = {path.name: path for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*[a-z].ipynb"))}
-PAGES |= SERIES | {"template.ipynb": paths.NOTEBOOKS / "template.ipynb"}
+NOTEBOOKS = [f"{name}.ipynb" for name in (*paths.SERIES, "template")]
+PAGES |= {name: paths.NOTEBOOKS / name for name in NOTEBOOKS}
 LEFT_OUT = [  # not prose, or no number: in this order
     r"(?s)<!-- .*? -->",
     r"(?s)```.*?```",

@@ -55,10 +55,18 @@ def test_the_story_is_the_first_page_and_leads_to_all_others(run, tmp_path):
     first = cells(tmp_path / "source", site.STORY)[0].source
     contents = first.partition("```{toctree}")[2]
     listed = re.findall(r"(?m)^(?:.* <)?([\w/.]+?)>?$", contents)
-    series = [path.name for path in sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))]
+    series = [f"{name}.ipynb" for name in paths.SERIES]
     pages = [f"/{place}" for place in (site.PLAYGROUND, *site.PAGES)]
     assert listed == ["self", *series, "template.ipynb", *pages]
     assert "notebooks/final_notebook.html" in (tmp_path / "source/extra/index.html").read_text()
+
+
+def test_notebooks_of_ones_own_are_left_out(tmp_path, monkeypatch):
+    shown = site.notebooks()
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
+    for name in ("99_try", "03_dense-Copy1", "my_idea"):
+        (tmp_path / f"{name}.ipynb").touch()
+    assert site.notebooks() == shown
 
 
 def test_a_notebook_that_was_not_executed_is_shown_and_says_so(run, tmp_path):

@@ -1,6 +1,9 @@
 """The precision that a processor trains fastest in: measured where it can matter, and once."""
 
+import itertools
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -43,6 +46,30 @@ def test_it_is_measured_once_on_each_machine(measured):
     assert precision.fastest("processor", "amx_bf16", 2) == first == "mixed_bfloat16"
     assert measured[1] == ["float32", "mixed_bfloat16"]
     assert precision.fastest("another processor", "amx_bf16", 2) == "float32"
+
+
+def test_those_that_start_at_once_measure_once_and_agree(measured, monkeypatch):
+    numbers = itertools.count()
+
+    def slow(name):
+        time.sleep(0.05)
+        measured[1].append(name)
+        return (1.0, 0.5, 1.0, 2.0)[next(numbers) % 4]
+
+    monkeypatch.setattr(precision, "_seconds", slow)
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda _: precision.fastest("processor", "bf16", 2), range(4)))
+    assert found == {"mixed_bfloat16"}
+    assert measured[1] == ["float32", "mixed_bfloat16"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"float32": 1}', '{"float32": null}'])
+def test_a_damaged_answer_is_measured_again(measured, tmp_path, content):
+    precision.fastest("processor", "bf16", 2)
+    [path] = tmp_path.glob("precision-*.json")
+    path.write_text(content)
+    assert precision.fastest("processor", "bf16", 2) == "mixed_bfloat16"
+    assert measured[1] == 2 * ["float32", "mixed_bfloat16"]
 
 
 @pytest.mark.parametrize("name", ["flags", "Features"])
