@@ -19,14 +19,14 @@ def test_our_best_stands_above_what_others_publish(folder):
     measured = builders.save_fit(folder, "final", classes=3)
     for fold in (0, 1):
         builders.save_fit(folder, "final_member", "cross_validated", fold=fold, signal=1 + fold)
-    own = results.literature_table(folder).iloc[:3]
-    names = ["final", "final", "final_member"], ["balanced", "screening", "val_balanced"]
-    named = [f"**ours, `{name}`, threshold {rule}**" for name, rule in zip(*names, strict=True)]
-    assert list(own.index) == named
-    assert list(own.protocol) == ["official", "official", "cross_validated"]
-    assert own.AUC.iloc[2].endswith("(2 fits)")
+    own = results.literature_table(folder).iloc[:4]
+    names = [("final", rule) for rule in ("balanced", "0.5", "screening")]
+    names += [("final_member", "val_balanced")]
+    assert list(own.index) == [f"**ours, `{name}`, threshold {rule}**" for name, rule in names]
+    assert list(own.protocol) == [*3 * ["official"], "cross_validated"]
+    assert own.AUC.iloc[3].endswith("(2 fits)")
     argmax = results.format_interval(results.metric(measured, "accuracy"), unit="")
-    assert list(own["three classes"]) == [argmax, argmax, "-"]
+    assert list(own["three classes"]) == [*3 * [argmax], "-"]
     binary = results.metric(measured, "auc", subset="binary")
     assert own.AUC.iloc[0] == results.format_interval(binary, unit="")
 

@@ -61,7 +61,7 @@ class Setting:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a folder of results or figures, less what differs from run to run.
 
-    A killed writer leaves a hidden file, which nothing reads: `.<process>-<name>`.
+    A killed writer leaves a hidden file, which nothing reads: `.<process>-<8 digits>-<name>`.
     """
     found = {}
     for path in folder.rglob("*"):
