@@ -28,7 +28,7 @@ run: .venv/.complete  ## every notebook in order, into runs/ (PARAMETERS=smoke|r
 test: .venv/.complete lint  ## lint and the whole test suite
 	@pytest -n $(WORKERS) --dist loadfile
 
-check: .venv/.complete lint  ## what a change needs first: lint and the unit tests, no notebooks, two minutes
+check: .venv/.complete lint  ## what a change needs first: lint and the unit tests, no notebooks, a few minutes
 	@pytest -n $(WORKERS) --dist loadfile -m "not notebooks and not real and not slow"
 
 data: .venv/.complete  ## download the radiographs, 1.2 GB (FROM=file.zip or a folder that you have)
