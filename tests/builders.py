@@ -1,6 +1,8 @@
 """Makers of tables, pictures, folders and tiny networks that several tests share."""
 
+import ssl
 from collections.abc import Sequence
+from http.server import HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -268,3 +270,17 @@ def save_fit(
     measured = results.measure(row, table, disjoint, resamples=50, thresholds=rules)
     results.merge(folder, row, table, measured)
     return measured
+
+
+def over_https(server: HTTPServer, authority, trusted: Path) -> None:
+    """Let a server speak https as 127.0.0.1; REQUESTS_CA_BUNDLE=`trusted` believes it.
+
+    Args:
+        server: that has not begun to serve.
+        authority: a `trustme.CA`, who vouches for it.
+        trusted: file to write.
+    """
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    authority.cert_pem.write_to_path(str(trusted))

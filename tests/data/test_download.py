@@ -7,7 +7,6 @@ import io
 import os
 import runpy
 import shutil
-import ssl
 import stat
 import sys
 import threading
@@ -22,6 +21,7 @@ import trustme
 from helpers import paths
 from helpers.data import kermany
 from helpers.utils import UserError
+from tests import builders
 
 module = importlib.import_module("helpers.data.download")
 
@@ -88,11 +88,8 @@ def server(authority, tmp_path, monkeypatch):
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(tls)
-    http.socket = tls.wrap_socket(http.socket, server_side=True)
     trusted = tmp_path / "trusted.pem"
-    authority.cert_pem.write_to_path(str(trusted))
+    builders.over_https(http, authority, trusted)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

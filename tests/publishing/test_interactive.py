@@ -2,7 +2,6 @@
 
 import html
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,13 +12,13 @@ import pandas as pd
 import pytest
 
 from helpers import evaluation, results
-from helpers.publishing import interactive, slides
+from helpers.publishing import interactive
 from helpers.utils import UserError
+from tests.publishing.browser import BROWSER, rendered
 
 THRESHOLDS = (0.001, 0.2, 0.349524, 0.5, 0.9, 0.999)
 PREVALENCES = (0.02, 0.625, 0.9)
 NODE = shutil.which("node")
-BROWSER = next(filter(None, map(shutil.which, slides.BROWSERS)), None)
 
 
 @pytest.fixture(scope="module")
@@ -128,10 +127,7 @@ def test_a_threshold_finds_its_interval(threshold, place):
 
 def opened(path, address: str) -> dict[str, str]:
     """The values that the page shows in a browser, by name."""
-    root = ["--no-sandbox"] if os.geteuid() == 0 else []
-    command = [BROWSER, "--headless", "--disable-gpu", *root, "--dump-dom", path.as_uri() + address]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    values = re.findall(r'data-value="(\w+)"[^>]*>([^<]*)<', done.stdout)
+    values = re.findall(r'data-value="(\w+)"[^>]*>([^<]*)<', rendered(path, address))
     return {name: html.unescape(text) for name, text in values}
 
 

@@ -1,8 +1,6 @@
 """Slides: Markdown, figures of the results, and what is said where a result is missing."""
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 
@@ -10,8 +8,8 @@ import pytest
 
 from helpers import paths, results
 from helpers.publishing import slides
+from tests.publishing.browser import BROWSER, rendered
 
-BROWSER = next(filter(None, map(shutil.which, slides.BROWSERS)), None)
 OVERFULL = """<script>
   const footer = 36;
   const bottom = (node) => node.getBoundingClientRect().bottom;
@@ -71,12 +69,7 @@ def test_the_published_slides_lack_nothing():
 def test_nothing_reaches_below_its_slide(tmp_path, source, overfull):
     path = tmp_path / "slides.html"
     path.write_text(slides.page(source).replace("</body>", OVERFULL))
-    root = ["--no-sandbox"] if os.geteuid() == 0 else []
-    command = [BROWSER, "--headless", "--disable-gpu", *root, "--window-size=1400,900"]
-    done = subprocess.run(
-        [*command, "--dump-dom", path.as_uri()], capture_output=True, text=True, check=True
-    )
-    assert re.search('data-overfull="(.*?)"', done.stdout)[1] == overfull
+    assert re.search('data-overfull="(.*?)"', rendered(path))[1] == overfull
 
 
 def test_without_a_browser_the_html_is_written_and_one_line_says_what_is_lacking(

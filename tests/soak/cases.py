@@ -5,7 +5,6 @@ import json
 import random
 import re
 import shutil
-import ssl
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import trustme
 
 from helpers import data
 from helpers.paths import PROJECT
+from tests import builders
 from tests.soak.watched import Watched
 from tests.tried import Outcome
 
@@ -341,10 +341,8 @@ def downloaded(setting: Setting) -> list[Outcome]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Slow, directory=served.parent))
-    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(tls)
-    authority.cert_pem.write_to_path(str(setting.scratch / "trusted.pem"))
-    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    trusted = setting.scratch / "trusted.pem"
+    builders.over_https(server, trustme.CA(), trusted)
     Thread(target=server.serve_forever, daemon=True).start()
     folder = setting.scratch / "data" / "chest_xray"
     asked = {
@@ -353,7 +351,7 @@ def downloaded(setting: Setting) -> list[Outcome]:
         "size": served.stat().st_size,
     }
     program = (
-        f"import os; os.environ['REQUESTS_CA_BUNDLE'] = {str(setting.scratch / 'trusted.pem')!r}\n"
+        f"import os; os.environ['REQUESTS_CA_BUNDLE'] = {str(trusted)!r}\n"
         "from helpers.data.download import download\n"
         f"download({str(folder)!r}, **{asked!r}, pause=0.1)"
     )
