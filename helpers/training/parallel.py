@@ -1,9 +1,12 @@
 """Several fits at a time, in processes of their own, for the same numbers as one by one."""
 
 import os
+import threading
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache as once
 
 import cloudpickle
 import joblib
@@ -64,9 +67,23 @@ def _pack(argument):
 
 def _alone(settings: dict, function: Callable, job: tuple):
     """In a process of its own."""
+    _end_with_parent()
     os.environ["TQDM_DISABLE"] = "1"
     backend.set_up(0, **settings)
     return function(*(cloudpickle.loads(x.content) if isinstance(x, _Packed) else x for x in job))
+
+
+@once
+def _end_with_parent() -> None:
+    """Whose caller is killed would train on, for nobody."""
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _finished(fit: Callable[..., Fit], job: tuple) -> Fit | None:

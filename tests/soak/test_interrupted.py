@@ -24,6 +24,18 @@ open({begun!r}, "w").close()
 time.sleep(600)
 """
 
+SIDE_BY_SIDE = """
+import os, sys, time
+from helpers import training
+
+def work(begun):
+    open(begun, "w").close()
+    time.sleep(600)
+
+training.set_up(0, threads=1)
+training.call_all(work, [(f"{sys.argv[1]}-{number}",) for number in range(2)])
+"""
+
 
 @pytest.fixture
 def notebook(tmp_path, watch):
@@ -100,3 +112,12 @@ def test_a_kernel_leaves_when_what_started_it_is_killed(notebook, tmp_path):
     wait_for(begun, made)
     made.kill_group()
     assert made.gone_after(SECONDS)
+
+
+def test_fits_side_by_side_end_with_whoever_asked_for_them(tmp_path, watch):
+    begun = tmp_path / "begun"
+    made = watch(sys.executable, "-c", SIDE_BY_SIDE, str(begun), LOKY_MAX_CPU_COUNT="2")
+    for number in range(2):
+        wait_for(tmp_path / f"begun-{number}", made)
+    made.process.kill()
+    assert made.gone_after(20)
