@@ -19,13 +19,12 @@ LEFT_OUT = [  # not prose, or no number: in this order
     r"(?s)<!-- .*? -->",
     r"(?s)```.*?```",
     r"\$?\{[^{}\n]*\}",  # computed
+    r"\[[^\]\d\n]*(\d\d)\b[^\]\n]*\]\([./\w]*?\1_\w+\.ipynb[^)\s]*\)",  # to notebooks
     r"`[^`\n]*`",
     r"\]\([^)\s]*\)",  # addresses
     r"(?m)^\|.*$",
-    r"(?m)^\[?\[\d\d[\w ]*\]",
-    r"(?m)^#+ \d+ ",  # numbers of headings
+    r"(?m)^(#+ \d+ |\d+\. )",  # numbers of headings and lists
     r"https?://\S+",
-    r"\[\d\d\]",  # links to notebooks
 ]
 NUMBER = re.compile(r"(?<![\w.-])\d[\d,]*(?:\.\d+)?(?![\w])")
 
