@@ -1,5 +1,6 @@
 """What any module may need: errors that a user can act on, safe writing, digests, quiet logs."""
 
+import gc
 import hashlib
 import os
 import sys
@@ -123,3 +124,25 @@ def native_messages_hidden() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextmanager
+def keras_import() -> Iterator[None]:
+    """While Keras is imported: quietly, and in less time.
+
+    Its backend is TensorFlow unless KERAS_BACKEND says otherwise. TensorFlow imports JAX too where
+    it is installed, for a converter that nobody here calls: JAX passes for missing meanwhile. And
+    no garbage is sought among what is there to stay.
+    """
+    hidden = {"jax"} - {os.environ.setdefault("KERAS_BACKEND", "tensorflow"), *sys.modules}
+    sys.modules |= dict.fromkeys(hidden)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with native_messages_hidden():
+            yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+        if collecting:
+            gc.enable()

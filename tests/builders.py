@@ -12,7 +12,7 @@ from PIL import Image
 from helpers import results
 from helpers.data import LABELS
 
-PATIENTS = 80  # of the phantoms
+PATIENTS = 90  # of the phantoms
 THREADS = 2  # the same for all tests of a process: TensorFlow cannot change it later
 FOLDERS = {  # of `kermany_folder`: stems of its files
     "train/NORMAL": ["IM-0115-0001", "NORMAL2-IM-0383-0001-0002", "NORMAL2-IM-0383-0001"],

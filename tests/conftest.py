@@ -51,7 +51,7 @@ def _backend_where_keras_is_imported(request):
 
 @pytest.fixture(scope="session")
 def phantoms(isolated) -> Path:
-    """Folder of some 150 synthetic radiographs; not to be written to."""
+    """Folder of some 180 synthetic radiographs; not to be written to."""
     return isolated
 
 

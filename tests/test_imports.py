@@ -21,6 +21,7 @@ TABLES = {"pandas"}
         ("helpers.evaluation", {*STATISTICS, *FIGURES, *KERAS}),
         ("helpers.results", {*STATISTICS, *FIGURES, *KERAS}),
         ("helpers.plotting", {"sklearn", *KERAS}),
+        ("helpers.training", {"jax"}),
         ("helpers.execute", {*STATISTICS, *FIGURES, *KERAS}),
     ],
 )

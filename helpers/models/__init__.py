@@ -1,8 +1,8 @@
 """Networks: uncompiled Keras models that take raw 0-255 grayscale, and what is made of them."""
 
-from helpers.utils import native_messages_hidden
+from helpers.utils import keras_import
 
-with native_messages_hidden():  # TensorFlow's start
+with keras_import():
     import keras
 
 from helpers.models.backbones import (

@@ -8,13 +8,10 @@ published one is `results/`, whose manifest is `data/manifest.csv`. A fit is kno
 protocol, seed, fold). Predictions are saved without the patients, which the manifest knows.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from helpers import data, evaluation, paths
 from helpers.results import checked
@@ -82,9 +79,7 @@ def remeasure(folder: Path | None = None, resamples: int = 2000) -> pd.DataFrame
         points = operating_points(row["experiment"], row["protocol"], folder)
         return measure(row, table, disjoint, resamples, points)
 
-    rows = experiments(folder).to_dict("records")
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:  # one thread a fit
-        measured = pd.concat(pool.map(again, rows))
+    measured = pd.concat(map(again, experiments(folder).to_dict("records")))
     with alone(folder):
         _write_by_key(folder / "metrics.csv", measured)
     return metrics(folder)

@@ -1,9 +1,12 @@
 """The network that finds the box around the lungs: windows, training, answers, cache."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from helpers import data, lungs, models, paths
+from helpers.models import keras
 from helpers.utils import UserError
 from tests.builders import extent, rectangle
 
@@ -58,8 +61,15 @@ def test_found_boxes_are_kept_on_disk_for_each_localiser(
     assert len(set(tmp_path.glob("boxes-*.npy")) - files) == 2
 
 
-@pytest.mark.slow
+def plain(initial):
+    """A network of few weights in place of the localiser."""
+    picture = keras.Input((lungs.SIDE, lungs.SIDE, 1))
+    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(16)(picture))
+    return keras.Model(picture, [keras.layers.Dense(4)(x), keras.layers.Dense(1)(x)])
+
+
 def test_a_finished_localiser_comes_from_the_cache(tmp_path, backend, monkeypatch):
+    monkeypatch.setattr(sys.modules[lungs.fit_localiser.__module__], "localiser", plain)
     images = np.stack([rectangle(BOX * size, 140) for size in (0.8, 1, 1.1)])
     boxes = BOX * np.array([[0.8], [1], [1.1]])
     initial = models.InitialWeights()
@@ -77,7 +87,7 @@ def test_a_finished_localiser_comes_from_the_cache(tmp_path, backend, monkeypatc
     def refused(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(models.keras.Model, "fit", refused)
+    monkeypatch.setattr(keras.Model, "fit", refused)
     np.testing.assert_array_equal(fitted(), first)
     with pytest.raises(AssertionError, match="trained again"):
         fitted(seed=1)
