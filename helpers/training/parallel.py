@@ -75,7 +75,7 @@ def _alone(settings: dict, function: Callable, job: tuple):
 
 @once
 def _end_with_parent() -> None:
-    """Whose caller is killed would train on, for nobody."""
+    """Stop this process when its caller is gone: it would train on, for nobody."""
     parent = os.getppid()
 
     def watch():
