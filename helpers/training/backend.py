@@ -9,11 +9,14 @@ from pathlib import Path
 
 import cv2
 import joblib
+import psutil
 from threadpoolctl import threadpool_limits
 
 from helpers.models import keras
 from helpers.training.precision import fastest
 from helpers.utils import UserError, native_messages_hidden
+
+MEMORY = 1.5e9  # bytes that a fit in a process of its own is given room for: tests/README.md
 
 _set_up = {"threads": 0, "precision": "float32"}
 
@@ -140,11 +143,12 @@ def settings() -> dict:
 
 
 def room() -> int:
-    """How many fits have room side by side with their threads; a GPU takes one at a time."""
+    """How many fits have room side by side, threads and memory; a GPU takes one at a time."""
     threads = settings()["threads"]
     if not threads or not device().endswith("cores)"):
         return 1
-    return max(1, joblib.cpu_count() // threads)
+    free = psutil.virtual_memory().available
+    return max(1, min(joblib.cpu_count() // threads, int(free // MEMORY)))
 
 
 def versions() -> list[str]:

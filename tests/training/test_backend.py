@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -81,16 +82,22 @@ def test_opencv_takes_one_thread_for_an_image():
 
 
 @pytest.mark.parametrize(
-    ("cores", "threads", "device", "room"),
+    ("cores", "threads", "device", "gigabytes", "room"),
     [
-        (8, 2, "processor (8 cores)", 4),
-        (7, 2, "processor (8 cores)", 3),
-        (1, 2, "processor (1 cores)", 1),
-        (8, 0, "processor (8 cores)", 1),  # each takes all threads
-        (8, 2, "a GPU", 1),
+        (8, 2, "processor (8 cores)", 24, 4),
+        (7, 2, "processor (8 cores)", 24, 3),
+        (1, 2, "processor (1 cores)", 24, 1),
+        (8, 0, "processor (8 cores)", 24, 1),  # each takes all threads
+        (8, 2, "a GPU", 24, 1),
+        (8, 2, "processor (8 cores)", 4, 2),
+        (8, 2, "processor (8 cores)", 1, 1),
     ],
 )
-def test_there_is_room_for_as_many_fits_as_have_threads(monkeypatch, cores, threads, device, room):
+def test_there_is_room_for_as_many_fits_as_have_threads_and_memory(
+    monkeypatch, cores, threads, device, gigabytes, room
+):
+    free = SimpleNamespace(available=gigabytes * 10**9)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
     monkeypatch.setattr("joblib.cpu_count", lambda: cores)
     monkeypatch.setattr(backend, "device", lambda: device)
     monkeypatch.setattr(backend, "settings", lambda: {"threads": threads})
