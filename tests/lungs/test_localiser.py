@@ -50,7 +50,7 @@ def test_found_boxes_are_kept_on_disk_for_each_localiser(
     few = index.iloc[:5]
     boxes = lungs.load_boxes(few, untrained)
     np.testing.assert_array_equal(
-        boxes, lungs.locate(untrained, data.load(few, lungs.LOOKED_AT))[0]
+        boxes, lungs.locate(untrained, data.load(few, lungs.LOOKED_AT), rounded=True)[0]
     )
     files = set(tmp_path.glob("boxes-*.npy"))
     assert len(files) == 1
@@ -59,6 +59,33 @@ def test_found_boxes_are_kept_on_disk_for_each_localiser(
     assert (lungs.load_boxes(few, other) != boxes).any()
     lungs.load_boxes(few.iloc[:4], untrained)
     assert len(set(tmp_path.glob("boxes-*.npy")) - files) == 2
+
+
+class Shown:
+    """In place of a localiser: remembers what it is shown."""
+
+    def __init__(self):
+        self.images = []
+
+    def get_weights(self):
+        return []
+
+    def predict_on_batch(self, images):
+        self.images.append(images)
+        return np.zeros((len(images), 4)), np.zeros((len(images), 1))
+
+
+def test_kept_boxes_are_found_in_whole_gray_values_and_others_in_what_a_network_would_see(
+    index, monkeypatch, tmp_path
+):
+    """Published fits were trained on crops of such boxes: with others none would come out again."""
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    kept, other = Shown(), Shown()
+    lungs.load_boxes(index.iloc[:5], kept)
+    lungs.locate(other, data.load(index.iloc[:5], lungs.LOOKED_AT))
+    whole = np.rint(other.images[0])
+    np.testing.assert_array_equal(kept.images[0], whole)
+    assert (other.images[0] != whole).any()
 
 
 def plain(initial):

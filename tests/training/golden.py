@@ -1,4 +1,4 @@
-"""Four small fits of fixed settings, and what they once gave: golden.json, for test_golden.py.
+"""Four small fits of fixed settings and some crops, and what they once gave: golden.json.
 
 The key of a finished fit holds the numbers called VERSION, not the text of the code. If the code
 gives other fits and no VERSION is raised, caches hand out fits of the old code. After raising one,
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers import data, models, training
+from helpers.lungs import sampling
 from helpers.models import keras
 from helpers.utils import write_atomically
 from tests import builders
@@ -25,6 +26,7 @@ MODULES = (  # whose VERSION says that the fits may have changed
     "helpers.reading",
     "helpers.data.transforms",
     "helpers.data.augmentation",
+    "helpers.lungs.sampling",
     "helpers.training.fit",
 )
 SIDE, COUNT = 32, 36  # of the images, pixels, and how many
@@ -98,7 +100,16 @@ def estimator(images, table) -> np.ndarray:
     return fit.predict(features[SHOWN])
 
 
-FITS = {fit.__name__: fit for fit in (full, mixed, plain, estimator)}
+def crops(images, table) -> np.ndarray:
+    """Standardised crops around boxes, 8 pixels a side, as shares of 255."""
+    images = np.float32(images[SHOWN])
+    low, high = [0.05, 0.05, 0.6, 0.6], [0.3, 0.3, 0.95, 0.95]
+    boxes = np.random.default_rng(6).uniform(low, high, (len(images), 4))
+    cropped = sampling.standardise(sampling.sample(images, np.float32(boxes), 8))
+    return cropped.reshape(len(images), -1) / 255
+
+
+FITS = {fit.__name__: fit for fit in (full, mixed, plain, estimator, crops)}
 
 
 def radiographs(folder: Path):
