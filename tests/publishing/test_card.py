@@ -23,7 +23,7 @@ def test_the_card_says_what_the_results_say(run, final, published):
         rule = "" if name == "auc" else "balanced"
         key = {"experiment": "final", "protocol": "official", "threshold_rule": rule}
         row = results.metric(measured, name, subset="binary", **key)
-        assert metric["value"] == round(row.value, 4)
+        assert metric["value"] == round(float(row.value), 4)  # NumPy rounds 0.48125 down
     for words in (
         "Not a medical device",
         "**0.2500**",
