@@ -64,6 +64,7 @@ PARAMETERS = {
     "LOCALISER_EPOCHS": Parameter(
         int, "passes over the drawn boxes of the network that finds the lungs", 1
     ),
+    "LOCALISER_MAPS": Parameter(str, "its layers of MobileNet in use", many=True),
     "FINE_TUNING_EPOCHS": Parameter(int, "most passes while pretrained layers learn", 1),
     "PROTOCOLS": Parameter(
         str,

@@ -1,6 +1,7 @@
 """A network that finds the box around the lungs: its layers, its training, its answers."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ MAPS = ("conv_pw_5_relu", "conv_pw_11_relu")  # of MobileNet: fine, and with a w
 WHOLE = np.float32([[0, 0, 1, 1]])  # the box of the whole picture
 
 
-def localiser(initial: InitialWeights) -> keras.Model:
+def localiser(initial: InitialWeights, maps: Sequence[str] = MAPS) -> keras.Model:
     """A network from pictures (n, 128, 128, 1), raw 0-255, to boxes (n, 4) and spreads (n, 1).
 
     Two stages of MobileNet's feature maps are added, and their mean and maximum along the columns
@@ -36,10 +37,11 @@ def localiser(initial: InitialWeights) -> keras.Model:
 
     Args:
         initial: weights of MobileNet, as `models.initial_weights("mobilenet")` gives them.
+        maps: layers of MobileNet whose feature maps are taken: a fine stage and a wide one.
     """
     frozen = initial.path is not None  # random weights need batch norm to adapt
     base = classifier("mobilenet", SIDE, weights=initial.path, frozen_batch_norm=frozen)
-    fine, wide = (layers.Conv2D(64, 1)(base.get_layer(name).output) for name in MAPS)
+    fine, wide = (layers.Conv2D(64, 1)(base.get_layer(name).output) for name in maps)
     wide = layers.UpSampling2D(fine.shape[1] // wide.shape[1], interpolation="bilinear")(wide)
     x = layers.Activation("swish")(layers.Add()([fine, wide]))
     x = layers.SpatialDropout2D(0.1)(x)
@@ -80,6 +82,7 @@ def fit_localiser(
     *,
     seed: int = 0,
     epochs: int = 60,
+    maps: Sequence[str] = MAPS,
     cache_dir: Path | None = None,
 ) -> keras.Model:
     """Train the localiser on random windows of pictures.
@@ -94,10 +97,11 @@ def fit_localiser(
         initial: weights of MobileNet.
         seed: of weights, windows and order.
         epochs: passes over the pictures.
+        maps: as in `localiser`.
         cache_dir: folder of finished fits.
     """
     backend.start_fit(seed)
-    model = localiser(initial)
+    model = localiser(initial, maps)
     images, boxes = np.asarray(images), np.asarray(boxes, np.float32)
     key = cache.settings_hash(
         {

@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +43,7 @@ class Backbone:
             weights' own digest is part of the key of a fit.
         licence: of the weights.
         smallest: side of the smallest image that it takes, pixels.
+        end: name of the layer whose feature maps are taken; empty for the last.
     """
 
     build: Callable[..., keras.Model]
@@ -52,15 +53,19 @@ class Backbone:
     checksum: str = ""
     licence: str = "Apache-2.0"
     smallest: int = 32
+    end: str = ""
 
+
+_MOBILENET = Backbone(  # Howard et al. 2017, at three quarters of its width
+    partial(applications.MobileNet, alpha=0.75),
+    _RANGE_ONE,
+    "mobilenet_0.75_224_imagenet_no_top.weights.h5",
+    f"{_ADDRESS}/mobilenet/mobilenet_7_5_224_tf_no_top.h5",
+)
 
 BACKBONES = {
-    "mobilenet": Backbone(  # Howard et al. 2017, at three quarters of its width
-        partial(applications.MobileNet, alpha=0.75),
-        _RANGE_ONE,
-        "mobilenet_0.75_224_imagenet_no_top.weights.h5",
-        f"{_ADDRESS}/mobilenet/mobilenet_7_5_224_tf_no_top.h5",
-    ),
+    "mobilenet": _MOBILENET,
+    "mobilenet_start": replace(_MOBILENET, end="conv_pw_3_relu"),  # three of 13 blocks: quick
     "mobilenet_v2": Backbone(  # Sandler et al. 2018
         applications.MobileNetV2,
         _RANGE_ONE,
@@ -150,8 +155,8 @@ def classifier(
             the head alone, None lets everything learn.
         frozen_batch_norm: batch norm keeps the statistics, scales and shifts that it comes with
             instead of adapting to the batches.
-        end: name of the layer whose feature maps are taken; an earlier one than the last gives a
-            smaller network.
+        end: name of the layer whose feature maps are taken, if not the backbone's own; an earlier
+            one gives a smaller network.
         dropout: share of the features that is left out at random in training (Srivastava et al.
             2014).
 
@@ -169,6 +174,7 @@ def classifier(
         include_top=False,
         weights=weights,
     )
+    end = end or entry.end
     maps = base.get_layer(end).output if end else base.output
     _freeze(keras.Model(inputs, maps), trainable, frozen_batch_norm)
     x = layers.GlobalAveragePooling2D(name="features")(maps)

@@ -88,7 +88,7 @@ def test_kept_boxes_are_found_in_whole_gray_values_and_others_in_what_a_network_
     assert (other.images[0] != whole).any()
 
 
-def plain(initial):
+def plain(initial, maps):
     """A network of few weights in place of the localiser."""
     picture = keras.Input((lungs.SIDE, lungs.SIDE, 1))
     x = keras.layers.Flatten()(keras.layers.AveragePooling2D(16)(picture))

@@ -17,10 +17,8 @@ EARLY = "conv_pw_3_relu"  # of MobileNet: the first blocks do for what is true o
 FILE = models.BACKBONES["mobilenet"].file
 CONVOLUTIONS = layers.Conv2D | layers.DepthwiseConv2D
 QUICK = {"mobilenet"}  # the others take some five seconds and more each
-NAMES = [
-    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
-    for name in models.BACKBONES
-]
+WHOLE = [name for name, entry in models.BACKBONES.items() if not entry.end]
+NAMES = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in WHOLE]
 
 
 def application(name):
@@ -58,7 +56,7 @@ def equal(some, others):
     return [np.array_equal(one, other) for one, other in zip(some, others, strict=True)]
 
 
-# Every entry of the table, built bare and as a classifier; what all share is tried on MobileNet
+# Every whole network of the table, bare and as a classifier; what all share is tried on MobileNet
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -153,9 +151,9 @@ def test_images_that_are_too_small_are_refused(name):
 
 
 def test_each_entry_names_files_of_its_own_and_a_licence():
-    entries = models.BACKBONES.values()
+    entries = [models.BACKBONES[name] for name in WHOLE]
     assert len({entry.file for entry in entries}) == len({entry.url for entry in entries})
-    assert len({entry.file for entry in entries}) == len(models.BACKBONES)
+    assert len({entry.file for entry in entries}) == len(entries)
     assert all(entry.file.endswith(".h5") and entry.url.endswith(".h5") for entry in entries)
     assert all(entry.licence for entry in entries)
 
@@ -349,6 +347,10 @@ def test_a_network_can_end_at_an_earlier_layer():
     assert cut.output_shape == (None, 3)
     assert cut.get_layer("features").output.shape == (None, 96)
     assert cut.count_params() < whole.count_params() / 2
+    start = models.classifier("mobilenet_start", SIDE, 3)
+    assert [x.path for x in start.weights] == [x.path for x in cut.weights]
+    shorter = models.classifier("mobilenet_start", SIDE, 3, end="conv_pw_1_relu")
+    assert shorter.count_params() < cut.count_params()
 
 
 @pytest.mark.slow
