@@ -25,15 +25,8 @@ from helpers.utils import sha256, write_atomically
 MODULES = (reading, transforms, augmentation)  # whose VERSION decides, beside that of `fit`
 RECORD, WEIGHTS, ESTIMATOR = "record.json", "model.weights.h5", "estimator.joblib"
 PROVENANCE = "provenance.json"
-LIBRARIES = (
-    "keras",
-    "numpy",
-    "opencv-python-headless",
-    "pandas",
-    "pillow",
-    "scikit-learn",
-    "scipy",
-)
+KEYED = ("keras", "scikit-learn")  # libraries whose versions are part of the key, and the backend
+LIBRARIES = (*KEYED, "numpy", "opencv-python-headless", "pandas", "pillow", "scipy")
 _only_finished = ContextVar("only_finished", default=False)
 
 
@@ -97,20 +90,21 @@ def settings_hash(description: Mapping, version: int) -> str:
     return hashlib.sha256(written.encode()).hexdigest()[:16]
 
 
-def write_provenance(folder: Path, description: Mapping) -> None:
+def write_provenance(folder: Path, description: Mapping, made_here: bool = True) -> None:
     """Write what a fit was made with and from into its folder, to be read by people.
 
     Args:
         folder: of the fit.
         description: what its key follows; of the network only a digest is kept.
+        made_here: by this process; else nothing is written that the key does not prove.
     """
-    libraries = (*LIBRARIES, backend.facts()["backend"])
+    libraries = (*(LIBRARIES if made_here else KEYED), backend.facts()["backend"])
     large = {
         name: digest(description[name]) for name in ("model", "trainable") & description.keys()
     }
+    system = {"python": platform.python_version(), "system": platform.platform()}
     content = {
-        "python": platform.python_version(),
-        "system": platform.platform(),
+        **(system if made_here else {}),
         "libraries": {name: metadata.version(name) for name in sorted(libraries)},
         **backend.facts(),
         "settings": {**description, **large},

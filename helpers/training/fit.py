@@ -133,7 +133,7 @@ def fit(
         description["soft_labels"] = cache.digest(soft_labels)
     source = base or Base(weights, inputs.shape[1], 0)
     record = _record(description, seed, classes, source, model.count_params())
-    if found := _cached(cache_dir, record, model):
+    if found := _cached(cache_dir, record, model, description):
         return found
 
     codes = _targets(table, classes)
@@ -225,7 +225,7 @@ def fit_estimator(
     }
     source = base or Base("none", image_size, 0)
     record = _record(description, seed, classes, source, 0)
-    if found := _cached(cache_dir, record, None):
+    if found := _cached(cache_dir, record, None, description):
         return found
     train = (table.split == "train").to_numpy()
     start = time.perf_counter()
@@ -309,12 +309,16 @@ def _record(description: dict, seed: int, classes: int, base: Base, parameters: 
     }
 
 
-def _cached(cache_dir: Path | None, record: dict, model: keras.Model | None) -> Fit | None:
+def _cached(
+    cache_dir: Path | None, record: dict, model: keras.Model | None, description: dict
+) -> Fit | None:
     """The finished fit with the record's settings hash, if there is one."""
     if cache_dir is None:
         return None
     folder = Path(cache_dir) / record["settings_hash"]
     found = cache.read(folder, model)
+    if found and not (folder / cache.PROVENANCE).exists():  # made by an earlier version
+        cache.write_provenance(folder, description, made_here=False)
     return Fit(*found, folder) if found else None
 
 

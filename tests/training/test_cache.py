@@ -321,6 +321,21 @@ def test_only_what_is_chosen_counts():
     assert cache.chosen(turned) == {"epochs": 2, "patience": 1, "augmentation": {"rotation": 5}}
 
 
+@pytest.mark.parametrize("one", [fit, fit_estimator])
+def test_of_an_older_fit_only_what_its_key_proves_is_written(one, tmp_path):
+    path = one(cache_dir=tmp_path).folder / cache.PROVENANCE
+    whole = json.loads(path.read_text())
+    path.unlink()
+    assert one(cache_dir=tmp_path).provenance == path
+    found = json.loads(path.read_text())
+    assert found["libraries"].keys() == {"keras", "scikit-learn", "tensorflow"}
+    assert whole.keys() - found.keys() == {"python", "system"}
+    assert found == {name: whole[name] for name in found} | {"libraries": found["libraries"]}
+    kept = path.stat().st_mtime_ns
+    one(cache_dir=tmp_path)
+    assert path.stat().st_mtime_ns == kept
+
+
 def test_the_order_of_a_description_does_not_change_the_key():
     description = {"model": "a", "config": {"epochs": 2, "patience": 1}}
     other = {"config": {"patience": 1, "epochs": 2}, "model": "a"}
