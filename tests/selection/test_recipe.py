@@ -169,6 +169,26 @@ def test_a_fit_follows_the_recipe(tiny, images, table, tmp_path):
     assert fit.folder.parent == tmp_path
 
 
+@pytest.mark.slow
+def test_the_whole_network_of_the_final_model_is_trained(images, table):
+    """The smoke run trains its first blocks alone."""
+    before = {weight.path: weight.numpy() for weight in initial(LIGHT).weights}
+    fit = Recipe.light(SIDE, 1).fit(images, table, 0, InitialWeights(), None)
+    after = {weight.path: weight.numpy() for weight in fit.model.weights}
+    same = {path for path in before if np.array_equal(before[path], after[path])}
+    assert same == {path for path in before if "_bn/" in path}
+    assert len(before) - len(same) == 29  # 27 convolutions, and weights and biases of the head
+    probabilities = fit.predict(images)
+    assert probabilities.shape == (len(images), 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def initial(recipe):
+    """The network before its training with seed 0."""
+    training.backend.start_fit(0)
+    return models.classifier(recipe.backbone, recipe.side, recipe.classes, dropout=recipe.dropout)
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """What `training.fit` is asked for, instead of a fit."""
