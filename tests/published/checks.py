@@ -2,6 +2,7 @@
 not. Tests give them the published folder, where nothing may be named, and edited copies."""
 
 import ast
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -213,6 +214,29 @@ def facts(folder: Path) -> list[str]:
             "parameters": row["parameters"] == BASELINES.get(row["experiment"], row["parameters"]),
         }
         wrong += [f"{results.prediction_name(row)} {name}" for name in fine if not fine[name]]
+    return wrong
+
+
+def provenance(folder: Path) -> list[str]:
+    """Fits that do not say what they were made with and from, or say otherwise than their row."""
+    wrong = []
+    for row in results.experiments(folder).to_dict("records"):
+        file = folder / results.provenance_name(row)
+        if row["experiment"] in OLDER:
+            continue
+        if not file.exists():
+            wrong.append(results.prediction_name(row))
+            continue
+        said = json.loads(file.read_text())
+        settings = said["settings"]
+        expected = {name: row[name] for name in ("device", "backend", "precision", "threads")}
+        found = {name: said[name] for name in expected}
+        if "members" not in settings:
+            expected |= {"seed": row["seed"], "epochs": True}
+            most = settings.get("config", {}).get("epochs", np.inf)
+            found |= {"seed": settings["seed"], "epochs": row["epochs_run"] <= most}
+        if found != expected or not {"keras", row["backend"]} <= said["libraries"].keys():
+            wrong.append(results.prediction_name(row))
     return wrong
 
 

@@ -24,6 +24,7 @@ CHECKS = {
         checks.held_out,
         checks.choice,
         checks.facts,
+        checks.provenance,
     )
 }
 FINAL = "predictions/final/official-s0.csv"
@@ -55,6 +56,22 @@ def edit_choice(**changed):
                 inner = inner[step]
             inner[last] = value
         (folder / "selection.json").write_text(json.dumps(chosen))
+
+    return edit
+
+
+def edit_provenance(**changed):
+    """Edits what the final model was made with and from; removes it where nothing is given."""
+
+    def edit(folder: Path) -> None:
+        row = results.experiments(folder).query("experiment == 'final'").iloc[0]
+        path = folder / results.provenance_name(row)
+        said = json.loads(path.read_text())
+        if not changed:
+            path.unlink()
+        for name, value in changed.items():
+            said[name] = {**said[name], **value} if isinstance(value, dict) else value
+            path.write_text(json.dumps(said))
 
     return edit
 
@@ -109,6 +126,9 @@ EDITS = {  # what is edited in a copy: the edit, and the check that notices it
         sealed(edit_row("parameters", "9", "texture_logistic")),
         "facts",
     ),
+    "what a fit was made with": (edit_provenance(threads=9), "provenance"),
+    "what a fit was made from": (edit_provenance(settings={"seed": 9}), "provenance"),
+    "no word of what a fit was made from": (edit_provenance(), "provenance"),
     "test images deleted, sealed": (
         sealed(change_table(FINAL, lambda x: x[:-1])),
         "rows_of_images",
