@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -305,24 +306,11 @@ def train_torch(precision: str) -> list[float]:
 
 
 def _published():
-    from helpers import data, paths
+    """The published model in ONNX Runtime, and pictures."""
+    from helpers import data, predict
 
     images = data.load(data.index(PICTURES), 224)[:64].astype(np.float32)
-    return paths.MODELS / "pneumonia.onnx", images
-
-
-def _session(path: Path):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _answers(session, images: np.ndarray) -> np.ndarray:
-    parts = [images[k : k + BATCH] for k in range(0, len(images), BATCH)]
-    return np.concatenate([session.run(["probabilities"], {"image": x})[0] for x in parts])
+    return replace(predict.open_model(), threads=THREADS), images
 
 
 def predict_keras() -> list[float]:
@@ -336,15 +324,14 @@ def predict_keras() -> list[float]:
 
 
 def predict_onnx() -> list[float]:
-    path, images = _published()
-    session = _session(path)
-    return repeated(lambda: _answers(session, images), len(images))
+    model, images = _published()
+    return repeated(lambda: model.probabilities(images), len(images))
 
 
 def predict_int8() -> tuple[list[float], str]:
     from onnxruntime import quantization
 
-    path, images = _published()
+    model, images = _published()
 
     class Calibration(quantization.CalibrationDataReader):
         def __init__(self):
@@ -355,13 +342,13 @@ def predict_int8() -> tuple[list[float], str]:
 
     small = PICTURES / "int8.onnx"
     quantization.quantize_static(
-        path, small, Calibration(), op_types_to_quantize=["Conv"], per_channel=True
+        model.path, small, Calibration(), op_types_to_quantize=["Conv"], per_channel=True
     )
-    session, whole = _session(small), _session(path)
-    change = np.abs(_answers(session, images) - _answers(whole, images)).max()
+    quick = replace(model, path=small)
+    change = np.abs(quick.probabilities(images) - model.probabilities(images)).max()
     said = "accepted" if change <= AGREEMENT else "not accepted"
     note = f"{said}: a probability changes by {change:.3f} at most, {AGREEMENT} are allowed"
-    return repeated(lambda: _answers(session, images), len(images)), note
+    return repeated(lambda: quick.probabilities(images), len(images)), note
 
 
 def products(precision: str) -> list[float]:

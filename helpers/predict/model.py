@@ -3,8 +3,10 @@
 Beside a model `NAME.keras` or `NAME.onnx` lies `NAME.json` with its `Facts`.
 """
 
+import os
 import zipfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +26,7 @@ MEANINGS = {
 }
 NOTE = "This is not a medical device: a study's model, not to be used for diagnosis or treatment."
 BATCH = 32
+PART = 4  # pictures that one thread answers for at a time in ONNX Runtime: they stay in its cache
 MOST_BYTES = 2**28  # of a model, unpacked
 
 
@@ -61,10 +64,12 @@ class Model:
     Attributes:
         path: of its file.
         facts: what lies beside it.
+        threads: that ONNX Runtime answers with, each for pictures of its own; 0 for all cores.
     """
 
     path: Path
     facts: Facts
+    threads: int = 0
 
     def answers(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """All that the model says of raw pictures (n, side, side, 1), 0-255, by name.
@@ -73,8 +78,10 @@ class Model:
             probabilities (n, 3) of normal, bacteria, virus; the boxes (n, 4) around the lungs (see
             `lungs`) and their spread (n, 1); the distance (n, 1) of the features, squared.
         """
-        found = [self._ask(images[x : x + BATCH]) for x in range(0, len(images), BATCH)]
-        return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        with _one_line_errors(self.path), native_messages_hidden():
+            ask = self._by_keras if self.path.suffix == ".keras" else self._by_onnx_runtime
+            found = [_checked(*answer) for answer in ask(images)]
+        return {name: np.concatenate([part[name] for part in found]) for name in ANSWERS}
 
     def judge(self, images: np.ndarray) -> tuple[dict[str, np.ndarray], list[str]]:
         """All that the model says of uint8 pictures, and what is against saying it.
@@ -94,23 +101,32 @@ class Model:
         """Of normal, bacteria and virus, (n, 3), for raw pictures (n, side, side, 1), 0-255."""
         return self.answers(images)["probabilities"]
 
-    def _ask(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        images = np.asarray(images, np.float32)
-        with _one_line_errors(self.path), native_messages_hidden():
-            if self.path.suffix == ".keras":
-                found = self.network.predict_on_batch(images)
-            else:
-                found = self._session.run([*ANSWERS], {self._session.get_inputs()[0].name: images})
-                found = dict(zip(ANSWERS, found, strict=True))
-            return _checked(found, len(images))
+    def _by_keras(self, images: np.ndarray) -> list[tuple[dict[str, np.ndarray], int]]:
+        return [
+            (self.network.predict_on_batch(part), len(part)) for part in _parts(images, BATCH)
+        ]
+
+    def _by_onnx_runtime(self, images: np.ndarray) -> list[tuple[dict[str, np.ndarray], int]]:
+        session = self._session
+        (picture,) = (given.name for given in session.get_inputs())
+
+        def ask(part):
+            found = session.run([*ANSWERS], {picture: part})
+            return dict(zip(ANSWERS, found, strict=True)), len(part)
+
+        with ThreadPoolExecutor(self.threads or os.cpu_count()) as pool:
+            return list(pool.map(ask, _parts(images, PART)))
 
     @cached_property
     def _session(self):
+        """Of one thread: several that share a picture would wait for each other."""
         import onnxruntime
 
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
         # From its bytes, so that nothing outside the file is read as its weights
         content = self.path.read_bytes()
-        return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     @cached_property
     def network(self):
@@ -131,6 +147,13 @@ class Model:
         with _one_line_errors(self.path):
             part = self.network.get_layer("classifier")
             return keras.Model(part.input, part.output["probabilities"], name="classifier")
+
+
+def _parts(images: np.ndarray, count: int) -> list[np.ndarray]:
+    return [
+        np.asarray(images[start : start + count], np.float32)
+        for start in range(0, len(images), count)
+    ]
 
 
 def _checked(found: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:

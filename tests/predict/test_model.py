@@ -1,5 +1,7 @@
 """The published model's files: opened, refused when spoilt, and asked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -56,6 +58,17 @@ def test_a_file_that_the_facts_do_not_name_is_refused(exported, tmp_path):
 def test_a_model_of_another_kind_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"a \.keras or .onnx file is wanted"):
         predict.open_model(tmp_path / "net.h5")
+
+
+def test_answers_come_in_order_and_the_same_from_any_number_of_threads(exported, pictures):
+    model = predict.open_model(exported / "pneumonia.onnx")
+    images = pictures[0][:11]
+    found = [replace(model, threads=threads).answers(images) for threads in (0, 1, 3)]
+    single = [model.answers(image[None]) for image in images]
+    for name, values in found[0].items():
+        assert all(np.array_equal(values, other[name]) for other in found[1:])
+        alone = np.concatenate([one[name] for one in single])
+        np.testing.assert_allclose(values, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_a_row_of_answers_says_probabilities_and_decision(exported, films):
