@@ -102,9 +102,7 @@ class Model:
         return self.answers(images)["probabilities"]
 
     def _by_keras(self, images: np.ndarray) -> list[tuple[dict[str, np.ndarray], int]]:
-        return [
-            (self.network.predict_on_batch(part), len(part)) for part in _parts(images, BATCH)
-        ]
+        return [(self.network.predict_on_batch(part), len(part)) for part in _parts(images, BATCH)]
 
     def _by_onnx_runtime(self, images: np.ndarray) -> list[tuple[dict[str, np.ndarray], int]]:
         session = self._session
