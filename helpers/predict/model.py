@@ -80,7 +80,7 @@ class Model:
         """
         with _one_line_errors(self.path), native_messages_hidden():
             ask = self._by_keras if self.path.suffix == ".keras" else self._by_onnx_runtime
-            found = [_checked(*answer) for answer in ask(images)]
+            found = ask(images)
         return {name: np.concatenate([part[name] for part in found]) for name in ANSWERS}
 
     def judge(self, images: np.ndarray) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -101,19 +101,24 @@ class Model:
         """Of normal, bacteria and virus, (n, 3), for raw pictures (n, side, side, 1), 0-255."""
         return self.answers(images)["probabilities"]
 
-    def _by_keras(self, images: np.ndarray) -> list[tuple[dict[str, np.ndarray], int]]:
-        return [(self.network.predict_on_batch(part), len(part)) for part in _parts(images, BATCH)]
+    def _by_keras(self, images: np.ndarray) -> list[dict[str, np.ndarray]]:
+        def ask(start):
+            part = np.asarray(images[start : start + BATCH], np.float32)
+            return _checked(self.network.predict_on_batch(part), len(part))
 
-    def _by_onnx_runtime(self, images: np.ndarray) -> list[tuple[dict[str, np.ndarray], int]]:
+        return [ask(start) for start in range(0, len(images), BATCH)]
+
+    def _by_onnx_runtime(self, images: np.ndarray) -> list[dict[str, np.ndarray]]:
         session = self._session
-        (picture,) = (given.name for given in session.get_inputs())
+        name = session.get_inputs()[0].name
 
-        def ask(part):
-            found = session.run([*ANSWERS], {picture: part})
-            return dict(zip(ANSWERS, found, strict=True)), len(part)
+        def ask(start):
+            part = np.asarray(images[start : start + PART], np.float32)
+            found = session.run([*ANSWERS], {name: part})
+            return _checked(dict(zip(ANSWERS, found, strict=True)), len(part))
 
         with ThreadPoolExecutor(self.threads or os.cpu_count()) as pool:
-            return list(pool.map(ask, _parts(images, PART)))
+            return list(pool.map(ask, range(0, len(images), PART)))
 
     @cached_property
     def _session(self):
@@ -145,13 +150,6 @@ class Model:
         with _one_line_errors(self.path):
             part = self.network.get_layer("classifier")
             return keras.Model(part.input, part.output["probabilities"], name="classifier")
-
-
-def _parts(images: np.ndarray, count: int) -> list[np.ndarray]:
-    return [
-        np.asarray(images[start : start + count], np.float32)
-        for start in range(0, len(images), count)
-    ]
 
 
 def _checked(found: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
