@@ -26,7 +26,7 @@ from helpers.utils import write_atomically
 COUNTS = (1_000, 10_000)  # files; SCALE_COUNTS=1000,10000,100000 in the environment asks for more
 SIDES = (64, 224, 512)  # of the decoded images, pixels
 FILE_SIDE = 512
-MOST = 20e9  # bytes of decoded images that are still measured
+MOST = 30e9  # bytes of decoded images that are still measured
 STEPS = ("index", "decode", "epoch")
 
 
