@@ -58,10 +58,9 @@ def index(folder: Path | str | None = None, skip_unreadable: bool = False) -> pd
     folder = find() if folder is None else _resolve(folder)
     try:
         listing = _listing(folder)
-        stats = [os.stat(path) for path in listing.path]
+        states = [_state(path) for path in listing.path]
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}. Mend it") from error
-    states = [(each.st_size, each.st_mtime_ns, each.st_ctime_ns) for each in stats]
     key = short_digest(VERSION, dicom.VERSION, listing.to_dict("list"), states)
     cached = paths.CACHE / f"index-{key}.json"
     if found := _inspected(cached, len(listing)):
@@ -100,6 +99,12 @@ def _listing(folder: Path) -> pd.DataFrame:
             f"the same file name twice: {twice.iloc[0]} and {twice.iloc[1]}. Take one away"
         )
     return table
+
+
+def _state(path: str) -> tuple[int, int, int]:
+    """What changes with a file: its size and its times."""
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _inspect(path: str) -> dict:
