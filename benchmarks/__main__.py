@@ -164,8 +164,9 @@ def draw(table: pd.DataFrame) -> Figure:
             f"{ratio:.2f}  ({value:,.0f}/s)"
             for ratio, value in zip(part.ratio, part.value, strict=True)
         ]
-        axis.bar_label(bars, labels, padding=3, size=8)
         axis.axvline(1, color="black", linewidth=0.8)
+        plain = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # the line ends behind it
+        axis.bar_label(bars, labels, padding=3, size=8, bbox=plain)
         axis.set(title=part.part.iloc[0], xlim=(0, 1.25 * part.ratio.max()))
         axis.invert_yaxis()
         axis.tick_params(labelsize=8)

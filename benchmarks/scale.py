@@ -56,11 +56,11 @@ def measure() -> None:
 def draw(table: pd.DataFrame):
     """Seconds of each step and the memory against the number of files, extended to a million."""
     figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained")
-    for side, rows in table.groupby("side"):
+    for marker, (side, rows) in zip("os^", table.groupby("side"), strict=False):
         for axis, name in zip(
             axes, [*(f"{step}_seconds" for step in STEPS), "memory_mb"], strict=True
         ):
-            line = axis.plot(rows["count"], rows[name], "o-", label=f"{side} pixels")[0]
+            line = axis.plot(rows["count"], rows[name], f"{marker}-", label=f"{side} pixels")[0]
             first, last = rows.iloc[0], rows.iloc[-1]
             slope = (last[name] - first[name]) / (last["count"] - first["count"])
             end = last[name] + slope * (1e6 - last["count"])
@@ -70,7 +70,7 @@ def draw(table: pd.DataFrame):
         axes, [*(f"{step}, seconds" for step in STEPS), "memory, MB"], strict=True
     ):
         axis.set(xscale="log", yscale="log", xlabel="files", title=title)
-    axes[-1].set_ylim(10, 10_000)
+    axes[-1].set_ylim(1, 10_000)
     axes[0].legend()
     return figure
 
