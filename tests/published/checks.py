@@ -224,20 +224,21 @@ def provenance(folder: Path) -> list[str]:
         file = folder / results.provenance_name(row)
         if row["experiment"] in OLDER:
             continue
-        if not file.exists():
-            wrong.append(results.prediction_name(row))
-            continue
-        said = json.loads(file.read_text())
-        settings = said["settings"]
-        expected = {name: row[name] for name in ("device", "backend", "precision", "threads")}
-        found = {name: said[name] for name in expected}
-        if "members" not in settings:
-            expected |= {"seed": row["seed"], "epochs": True}
-            most = settings.get("config", {}).get("epochs", np.inf)
-            found |= {"seed": settings["seed"], "epochs": row["epochs_run"] <= most}
-        if found != expected or not {"keras", row["backend"]} <= said["libraries"].keys():
+        if not file.exists() or not _told_alike(row, json.loads(file.read_text())):
             wrong.append(results.prediction_name(row))
     return wrong
+
+
+def _told_alike(row: dict, said: dict) -> bool:
+    """Whether a fit's provenance and its row agree; an ensemble has neither seed nor epochs."""
+    settings, shared = said["settings"], ("device", "backend", "precision", "threads")
+    most = settings.get("config", {}).get("epochs", np.inf)
+    return (
+        all(said[name] == row[name] for name in shared)
+        and {"keras", row["backend"]} <= said["libraries"].keys()
+        and ("members" in settings or settings["seed"] == row["seed"])
+        and row["epochs_run"] <= most
+    )
 
 
 # Figures

@@ -60,18 +60,16 @@ def edit_choice(**changed):
     return edit
 
 
-def edit_provenance(**changed):
-    """Edits what the final model was made with and from; removes it where nothing is given."""
+def provenance(folder: Path) -> Path:
+    """What the final model was made with and from."""
+    row = results.experiments(folder).query("experiment == 'final'").iloc[0]
+    return folder / results.provenance_name(row)
 
+
+def edit_provenance(change):
     def edit(folder: Path) -> None:
-        row = results.experiments(folder).query("experiment == 'final'").iloc[0]
-        path = folder / results.provenance_name(row)
-        said = json.loads(path.read_text())
-        if not changed:
-            path.unlink()
-        for name, value in changed.items():
-            said[name] = {**said[name], **value} if isinstance(value, dict) else value
-            path.write_text(json.dumps(said))
+        path = provenance(folder)
+        path.write_text(json.dumps(change(json.loads(path.read_text()))))
 
     return edit
 
@@ -126,9 +124,12 @@ EDITS = {  # what is edited in a copy: the edit, and the check that notices it
         sealed(edit_row("parameters", "9", "texture_logistic")),
         "facts",
     ),
-    "what a fit was made with": (edit_provenance(threads=9), "provenance"),
-    "what a fit was made from": (edit_provenance(settings={"seed": 9}), "provenance"),
-    "no word of what a fit was made from": (edit_provenance(), "provenance"),
+    "what a fit was made with": (edit_provenance(lambda x: x | {"threads": 9}), "provenance"),
+    "what a fit was made from": (
+        edit_provenance(lambda x: x | {"settings": x["settings"] | {"seed": 9}}),
+        "provenance",
+    ),
+    "no word of what a fit was made from": (lambda x: provenance(x).unlink(), "provenance"),
     "test images deleted, sealed": (
         sealed(change_table(FINAL, lambda x: x[:-1])),
         "rows_of_images",
